@@ -1,0 +1,1 @@
+"""Commands: arguments in, tables and JSON out."""

@@ -1,0 +1,1 @@
+"""Step 7: people, punches and attendance on record."""

@@ -1,0 +1,154 @@
+"""The ledger port.
+
+It relies on two atomic primitives, both on single documents: insert if absent, and replace if the version is still the
+one read. A person and their templates are one document. Punches are immutable and inserted once under their event id.
+The template revision is raised after a write of templates; while a write is under way ``pending`` is set, so that an
+interrupted writer's raise is redone by the next one and a follower looks again meanwhile.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from attendance.errors import LedgerError
+from attendance.types import AttendanceRow, Person, Punch
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A small versioned document: a mapping of JSON values under a key. ``version`` counts its writes, from 1."""
+
+    key: str
+    version: int
+    value: dict[str, str | int | float | bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateRevision:
+    """How often the set of templates has changed, and whether a writer is (or was, when it died) in the middle."""
+
+    revision: int
+    pending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of a punch: newly inserted (False: its event id was there already), and whether it counts now."""
+
+    inserted: bool
+    counted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PunchQuery:
+    """Which punches or attendance rows; None means any. Times are aware UTC, ``since`` inclusive, ``until`` exclusive.
+
+    ``first_day`` and ``last_day`` are local days, both inclusive, and apply to attendance rows.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    first_day: date | None = None
+    last_day: date | None = None
+    identity_id: str | None = None
+    site: str | None = None
+    camera_id: str | None = None
+
+
+class Ledger(ABC):
+    """Who is enrolled, who came. Every method raises `LedgerError` (or a subclass) on failure; nothing is half done."""
+
+    @abstractmethod
+    def insert_person(self, person: Person) -> bool:
+        """Insert a person (version 1) unless the identity id is taken; whether it was inserted."""
+
+    @abstractmethod
+    def replace_person(self, person: Person) -> bool:
+        """Replace the whole document, provided that the stored version is ``person.version - 1``; whether it was."""
+
+    @abstractmethod
+    def remove_person(self, identity_id: str, *, version: int) -> bool:
+        """Remove the person, templates and the mapping from their subject reference; whether that version was there.
+
+        Their punches stay and name nobody; their attendance rows lose the identity id.
+        """
+
+    @abstractmethod
+    def person(self, identity_id: str) -> Person | None:
+        """One person with templates, or None."""
+
+    @abstractmethod
+    def people(self, identity_ids: Sequence[str] | None = None) -> list[Person]:
+        """People with their templates, ordered by identity id: all, or those of the given ids that exist."""
+
+    @abstractmethod
+    def person_versions(self) -> dict[str, int]:
+        """Identity id to document version, for everybody: cheap, so a follower can find what changed."""
+
+    @abstractmethod
+    def setting(self, key: str) -> Setting | None:
+        """One setting, or None."""
+
+    @abstractmethod
+    def put_setting(self, setting: Setting) -> bool:
+        """Insert (version 1) or replace (stored version is ``setting.version - 1``) a setting; whether it was done."""
+
+    @abstractmethod
+    def record(self, punch: Punch) -> Recorded:
+        """Insert a punch once and bring the derived attendance rows of its person, site and direction up to date.
+
+        Recording the same event id again changes nothing and tells whether the stored punch counts.
+        """
+
+    @abstractmethod
+    def punches(self, query: PunchQuery = PunchQuery()) -> list[Punch]:
+        """Raw punches in (observed time, journal, counter) order."""
+
+    @abstractmethod
+    def attendance(self, query: PunchQuery = PunchQuery()) -> list[AttendanceRow]:
+        """Rows of the derived attendance table, in (observed time, event id) order."""
+
+    @abstractmethod
+    def rebuild_attendance(self) -> int:
+        """Derive the attendance table anew from all punches and the present rules; the number of rows."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the store; the object cannot be used afterwards."""
+
+    def template_revision(self) -> TemplateRevision:
+        """The present template revision; 0 before the first change."""
+        return _revision_of(self.setting(_TEMPLATES))
+
+    def begin_template_change(self) -> None:
+        """Say that templates are about to change. A mark left by a writer that died counts as a change of its own."""
+        self._move_revision(pending=True)
+
+    def end_template_change(self) -> int:
+        """Raise the revision after templates changed and take the mark away; the new revision."""
+        return self._move_revision(pending=False)
+
+    def _move_revision(self, *, pending: bool) -> int:
+        while True:
+            setting = self.setting(_TEMPLATES)
+            current = _revision_of(setting)
+            changed = current.pending or not pending
+            revision = current.revision + (1 if changed else 0)
+            version = 1 if setting is None else setting.version + 1
+            if self.put_setting(Setting(_TEMPLATES, version, {"revision": revision, "pending": pending})):
+                return revision
+
+
+_TEMPLATES = "templates"
+
+
+def _revision_of(setting: Setting | None) -> TemplateRevision:
+    if setting is None:
+        return TemplateRevision(revision=0, pending=False)
+    revision, pending = setting.value["revision"], setting.value["pending"]
+    if not isinstance(revision, int) or not isinstance(pending, bool):
+        raise LedgerError(f"the template revision must be a number and a mark, got {setting.value}: restore a backup")
+    return TemplateRevision(revision=revision, pending=pending)

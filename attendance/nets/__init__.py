@@ -1,0 +1,1 @@
+"""Networks of the product: nn.Module only, no files, no configuration."""

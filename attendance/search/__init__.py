@@ -1,0 +1,1 @@
+"""Step 5: unit vectors to the nearest people."""
