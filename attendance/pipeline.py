@@ -1,0 +1,213 @@
+"""The path: detect, track, align, quality, embed, search, decide. Only this file knows the order.
+
+`FaceReader` is the path's still half, for photos: images to faces to vectors. `LivePath` is the whole path for the
+frames of one camera: it follows each face, fuses its good frames into one vector, and reports a track when what is
+known of it changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+
+from attendance.align import align
+from attendance.decide import decide
+from attendance.detect.port import Detector
+from attendance.embed.port import Embedder
+from attendance.quality import judge
+from attendance.search.port import Gallery
+from attendance.track import Tracker
+from attendance.types import Decision, Face, Float32, Frame, Outcome, RGBImage
+
+_RANK = {Outcome.UNKNOWN: 0, Outcome.AMBIGUOUS: 1, Outcome.KNOWN: 2}
+
+
+class FaceReader:
+    """Images to faces, faces to vectors: what enrolment, the kiosk and the lab share."""
+
+    def __init__(self, detector: Detector, embedder: Embedder) -> None:
+        self.detector = detector
+        self.embedder = embedder
+
+    def detect(self, images: Sequence[RGBImage]) -> list[list[Face]]:
+        """The faces of each image (RGB uint8 (H, W, 3)), best score first."""
+        return self.detector.detect(images)
+
+    def embed(self, images: Sequence[RGBImage], faces: Sequence[Sequence[Face]]) -> list[Float32]:
+        """Vectors of the given faces of each image: one float32 (n_i, D) of unit length per image, one batch for all.
+
+        ``faces`` holds one sequence per image, which may be empty.
+        """
+        alignment = self.embedder.card.alignment
+        chips = [align(image, found, alignment) for image, found in zip(images, faces, strict=True) if found]
+        size = alignment.size_px
+        stacked = np.concatenate(chips) if chips else np.empty((0, size, size, 3), np.uint8)
+        vectors = self.embedder.embed(stacked)
+        bounds = np.cumsum([len(found) for found in faces])[:-1]
+        return list(np.split(vectors, bounds)) if len(faces) > 0 else []
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The decision's two numbers: the cosine a match needs, and the lead over the runner-up it needs."""
+
+    threshold: float
+    margin: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackView:
+    """A face in the present frame, for the window: the latest decision on its track, None while undecided."""
+
+    track_id: int
+    face: Face
+    decision: Decision | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackChange:
+    """What is known of a track changed: it was decided, or decided anew.
+
+    ``decision`` is None when the track ended without one good frame; ``frames`` counts the frames fused.
+    """
+
+    track_id: int
+    face: Face
+    observed_at: datetime
+    decision: Decision | None
+    frames: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameResult:
+    """What one frame brought: every face in view, and the tracks whose state changed (ended ones included)."""
+
+    views: tuple[TrackView, ...]
+    changes: tuple[TrackChange, ...]
+
+
+@dataclass(slots=True)
+class _Track:
+    """What the path remembers of one face while it is in view."""
+
+    face: Face
+    seen_at: datetime
+    seen: int = 0
+    weights: list[float] = field(default_factory=list)
+    vectors: list[Float32] = field(default_factory=list)
+    decision: Decision | None = None
+    reported: Outcome | None = None
+
+    def wants(self, weight: float, max_frames: int) -> bool:
+        """Whether a good frame of this weight would add to what is known; a recognised face is embedded no further."""
+        if self.reported is Outcome.KNOWN:
+            return False
+        return len(self.weights) < max_frames or weight > 1.1 * min(self.weights)
+
+    def add(self, weight: float, vector: Float32, max_frames: int) -> None:
+        """Keep the best ``max_frames`` good frames."""
+        if len(self.weights) >= max_frames:
+            weakest = int(np.argmin(self.weights))
+            del self.weights[weakest], self.vectors[weakest]
+        self.weights.append(weight)
+        self.vectors.append(vector)
+
+    def fused(self) -> Float32:
+        """The weighted mean of the good frames' vectors, at unit length: float32 (D,)."""
+        mean = np.average(np.stack(self.vectors).astype(np.float64), axis=0, weights=self.weights)
+        return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)
+
+
+class LivePath:
+    """The path for one camera. Not for use by several threads at once."""
+
+    def __init__(
+        self,
+        reader: FaceReader,
+        gallery: Gallery,
+        *,
+        rule: Callable[[], Rule],
+        tracker: Tracker,
+        quality_level: str = "standard",
+        min_frames: int = 3,
+        max_frames: int = 10,
+    ) -> None:
+        """``rule`` is asked at every decision, so a threshold that follows the gallery is always the present one."""
+        self._reader = reader
+        self._gallery = gallery
+        self._rule = rule
+        self._tracker = tracker
+        self._quality_level = quality_level
+        self._min_frames = min_frames
+        self._max_frames = max_frames
+        self._tracks: dict[int, _Track] = {}
+
+    def process(self, frame: Frame) -> FrameResult:
+        """Take the camera's next frame."""
+        faces = self._reader.detect([frame.image])[0]
+        update = self._tracker.update(faces, frame.observed_at)
+        changes = [change for track_id in update.ended if (change := self._end(track_id)) is not None]
+        self._remember(update.ids, faces, frame.observed_at)
+        fresh = self._embed(frame.image, update.ids, faces)
+        changes += [change for track_id in fresh if (change := self._decide(track_id)) is not None]
+        views = tuple(TrackView(i, f, self._tracks[i].decision) for i, f in zip(update.ids, faces, strict=True))
+        return FrameResult(views, tuple(changes))
+
+    def finish(self) -> tuple[TrackChange, ...]:
+        """End every track, as when the camera stops."""
+        return tuple(change for track_id in self._tracker.finish() if (change := self._end(track_id)) is not None)
+
+    def _remember(self, ids: Sequence[int], faces: Sequence[Face], observed_at: datetime) -> None:
+        for track_id, face in zip(ids, faces, strict=True):
+            track = self._tracks.setdefault(track_id, _Track(face, observed_at))
+            track.face, track.seen_at = face, observed_at
+            track.seen += 1
+
+    def _embed(self, image: RGBImage, ids: Sequence[int], faces: Sequence[Face]) -> list[int]:
+        """Embed the good faces that their tracks still want, in one batch; the ids of those tracks."""
+        wanted: list[tuple[int, float, Face]] = []
+        for track_id, face in zip(ids, faces, strict=True):
+            quality = judge(face, level=self._quality_level)
+            if quality.good and self._tracks[track_id].wants(quality.weight, self._max_frames):
+                wanted.append((track_id, quality.weight, face))
+        if not wanted:
+            return []
+        vectors = self._reader.embed([image], [[face for _, _, face in wanted]])[0]
+        for (track_id, weight, _), vector in zip(wanted, vectors, strict=True):
+            self._tracks[track_id].add(weight, vector, self._max_frames)
+        return [track_id for track_id, _, _ in wanted]
+
+    def _decide(self, track_id: int) -> TrackChange | None:
+        """Decide a track that gained a frame. A match is reported at once, anything less when all frames are in."""
+        track = self._tracks[track_id]
+        if len(track.vectors) < self._min_frames:
+            return None
+        track.decision = self._decision(track)
+        settled = track.decision.outcome is Outcome.KNOWN or len(track.vectors) >= self._max_frames
+        return self._report(track_id, track) if settled else None
+
+    def _end(self, track_id: int) -> TrackChange | None:
+        """Decide a track that is over by what there is, unless that was reported before."""
+        track = self._tracks.pop(track_id)
+        if track.vectors and track.reported is None:
+            track.decision = self._decision(track)
+            return self._report(track_id, track)
+        if not track.vectors and track.seen >= self._min_frames:
+            return TrackChange(track_id, track.face, track.seen_at, None, 0)
+        return None
+
+    def _report(self, track_id: int, track: _Track) -> TrackChange | None:
+        assert track.decision is not None
+        outcome = track.decision.outcome
+        if track.reported is not None and _RANK[outcome] <= _RANK[track.reported]:
+            return None
+        track.reported = outcome
+        return TrackChange(track_id, track.face, track.seen_at, track.decision, len(track.vectors))
+
+    def _decision(self, track: _Track) -> Decision:
+        rule = self._rule()
+        candidates = self._gallery.nearest(track.fused()[None, :], k=2)[0]
+        return decide(candidates, threshold=rule.threshold, margin=rule.margin)
