@@ -1,0 +1,97 @@
+"""The open-set rule against a hand-made table and a slow restatement."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attendance.decide import decide
+from attendance.types import Candidate, Outcome
+
+KNOWN, UNKNOWN, AMBIGUOUS = Outcome.KNOWN, Outcome.UNKNOWN, Outcome.AMBIGUOUS
+COSINES = st.integers(-64, 64).map(lambda step: step / 64.0)
+
+
+def people(*similarities: float) -> list[Candidate]:
+    return [Candidate(f"person-{index:02d}", similarity) for index, similarity in enumerate(similarities)]
+
+
+@pytest.mark.parametrize(
+    ("similarities", "threshold", "margin", "outcome", "reason", "lead"),
+    [
+        ((), 0.5, 0.1, UNKNOWN, "empty_gallery", None),
+        ((), -1.0, 0.0, UNKNOWN, "empty_gallery", None),
+        ((0.75,), 0.5, 0.125, KNOWN, "match", None),
+        ((0.5,), 0.5, 0.125, KNOWN, "match", None),
+        ((0.4375,), 0.5, 0.125, UNKNOWN, "below_threshold", None),
+        ((0.75, 0.25), 0.5, 0.125, KNOWN, "match", 0.5),
+        ((0.75, 0.625), 0.5, 0.125, KNOWN, "match", 0.125),
+        ((0.75, 0.6875), 0.5, 0.125, AMBIGUOUS, "margin", 0.0625),
+        ((0.5625, 0.4375), 0.5, 0.25, AMBIGUOUS, "margin", 0.125),
+        ((0.25, 0.25), 0.5, 0.125, UNKNOWN, "below_threshold", 0.0),
+        ((0.25, -0.75), 0.5, 0.125, UNKNOWN, "below_threshold", 1.0),
+        ((0.75, 0.75), 0.5, 0.0, AMBIGUOUS, "margin", 0.0),
+        ((0.75, 0.734375), 0.5, 0.0, KNOWN, "match", 0.015625),
+        ((0.25, 0.75, 0.5), 0.5, 0.25, KNOWN, "match", 0.25),
+        ((-1.0,), -1.0, 0.0, KNOWN, "match", None),
+    ],
+)
+def test_the_rule_as_a_table(
+    similarities: tuple[float, ...],
+    threshold: float,
+    margin: float,
+    outcome: Outcome,
+    reason: str,
+    lead: float | None,
+) -> None:
+    decision = decide(people(*similarities), threshold=threshold, margin=margin)
+    assert (decision.outcome, decision.reason, decision.margin) == (outcome, reason, lead)
+    assert decision.threshold == threshold
+
+
+def test_best_and_runner_up_are_named_also_when_nobody_is_accepted() -> None:
+    decision = decide(people(0.1, 0.3, 0.2), threshold=0.9, margin=0.0)
+    assert decision.best == Candidate("person-01", 0.3)
+    assert decision.runner_up == Candidate("person-02", 0.2)
+
+
+@given(st.lists(COSINES, max_size=5), COSINES, st.integers(0, 64).map(lambda step: step / 64.0))
+def test_against_a_plain_restatement_and_any_order(similarities: list[float], threshold: float, margin: float) -> None:
+    candidates = people(*similarities)
+    decision = decide(candidates, threshold=threshold, margin=margin)
+    accepted = [c for c in candidates if c.similarity >= threshold]
+    clear = [c for c in accepted if all(c.similarity - o.similarity >= margin for o in candidates if o != c)]
+    alone = [c for c in clear if all(o.similarity != c.similarity for o in candidates if o != c)]
+    if not accepted:
+        assert decision.outcome is UNKNOWN
+    elif alone and max(c.similarity for c in candidates) == alone[0].similarity:
+        assert decision.outcome is KNOWN
+        assert decision.best == alone[0]
+    else:
+        assert decision.outcome is AMBIGUOUS
+    for order in itertools.islice(itertools.permutations(candidates), 6):
+        assert decide(order, threshold=threshold, margin=margin) == decision
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_similarity_that_is_no_number_is_refused(bad: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        decide(people(0.9, bad), threshold=0.5, margin=0.0)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "margin", "word"),
+    [(math.nan, 0.0, "threshold"), (1.5, 0.0, "threshold"), (0.5, math.nan, "margin"), (0.5, -0.1, "margin")],
+)
+def test_threshold_and_margin_are_checked(threshold: float, margin: float, word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        decide(people(0.9), threshold=threshold, margin=margin)
+
+
+def test_one_person_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="different people"):
+        decide([Candidate("a", 0.9), Candidate("a", 0.8)], threshold=0.5, margin=0.1)
