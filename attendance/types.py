@@ -291,6 +291,7 @@ class AttendanceRow:
 
     ``identity_id`` is None when the person was removed and the punch names nobody any more. ``rules`` tells which
     rules it was counted by (cooldown and time zone), so that a change of rules is seen and the table rebuilt.
+    ``time_zone`` is the IANA name that ``local_day`` was cut with.
     """
 
     event_id: str
@@ -302,6 +303,7 @@ class AttendanceRow:
     local_day: date
     direction: Direction
     rules: str
+    time_zone: str = "UTC"
 
     def __post_init__(self) -> None:
         require_utc("AttendanceRow.observed_at", self.observed_at)

@@ -2,6 +2,7 @@
 
 It relies on two atomic primitives, both on single documents: insert if absent, and replace if the version is still the
 one read. A person and their templates are one document. Punches are immutable and inserted once under their event id.
+Times are kept in whole milliseconds, the finest that every store has; the rest is cut off. Text must be valid Unicode.
 The template revision is raised after a write of templates; while a write is under way ``pending`` is set, so that an
 interrupted writer's raise is redone by the next one and a follower looks again meanwhile.
 """
@@ -12,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Self
 
 from attendance.errors import LedgerError
 from attendance.types import AttendanceRow, Person, Punch
@@ -46,7 +48,7 @@ class Recorded:
 class PunchQuery:
     """Which punches or attendance rows; None means any. Times are aware UTC, ``since`` inclusive, ``until`` exclusive.
 
-    ``first_day`` and ``last_day`` are local days, both inclusive, and apply to attendance rows.
+    ``first_day`` and ``last_day`` are local days, both inclusive; raw punches have none and refuse them.
     """
 
     since: datetime | None = None
@@ -56,6 +58,9 @@ class PunchQuery:
     identity_id: str | None = None
     site: str | None = None
     camera_id: str | None = None
+
+
+EVERYTHING = PunchQuery()
 
 
 class Ledger(ABC):
@@ -104,12 +109,15 @@ class Ledger(ABC):
         """
 
     @abstractmethod
-    def punches(self, query: PunchQuery = PunchQuery()) -> list[Punch]:
-        """Raw punches in (observed time, journal, counter) order."""
+    def punches(self, query: PunchQuery = EVERYTHING) -> list[Punch]:
+        """Raw punches in (observed time, journal, counter) order; a removed person's are found by no identity id."""
 
     @abstractmethod
-    def attendance(self, query: PunchQuery = PunchQuery()) -> list[AttendanceRow]:
-        """Rows of the derived attendance table, in (observed time, event id) order."""
+    def attendance(self, query: PunchQuery = EVERYTHING) -> list[AttendanceRow]:
+        """Rows of the derived attendance table, in (observed time, event id) order.
+
+        Rows that were counted by other rules than the present ones are counted anew first.
+        """
 
     @abstractmethod
     def rebuild_attendance(self) -> int:
@@ -117,7 +125,13 @@ class Ledger(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Release the store; the object cannot be used afterwards."""
+        """Release the store; the object cannot be used afterwards. Closing again does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def template_revision(self) -> TemplateRevision:
         """The present template revision; 0 before the first change."""
