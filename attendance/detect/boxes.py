@@ -1,0 +1,153 @@
+"""Boxes: window scores to proposals, suppression of overlapping ones, and the arithmetic between the stages.
+
+Boxes are float32 x1, y1, x2, y2 in pixels. All arithmetic is float32 and in the reference's order of operations, since
+a box floored to its neighbour changes every result after it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attendance.detect.compiled import compiled
+from attendance.types import Float32
+
+Int64 = NDArray[np.int64]
+
+HEADS = 6  # logits and box offsets: what PNet says of a window
+
+
+def logit(probability: float) -> float:
+    """The difference of logits from which on the probability is reached; infinite at 0 and 1."""
+    if probability <= 0.0:
+        return -math.inf
+    return math.inf if probability >= 1.0 else math.log(probability / (1.0 - probability))
+
+
+def probability(logits: Float32) -> Float32:
+    """(N, 2 or more) logits (no face, face, ...) -> (N,) probability of a face."""
+    with np.errstate(over="ignore"):  # exp of a large logit is infinite, and 1 / infinity is the 0 that is meant
+        scores: Float32 = np.float32(1) / (np.float32(1) + np.exp(logits[:, 0] - logits[:, 1]))
+    return scores
+
+
+@compiled
+def window_proposals(windows: Float32, scale: float, least_logit: float) -> Float32:
+    """Windows whose logit difference reaches ``least_logit``.
+
+    Args:
+        windows: (rows, columns, 6) PNet's output at one level.
+        scale: the level's scale.
+        least_logit: see `logit`.
+
+    Returns:
+        (N, 9): box, probability, four offsets; rows from top to bottom, left to right.
+    """
+    count = 0
+    for y in range(windows.shape[0]):
+        for x in range(windows.shape[1]):
+            if windows[y, x, 1] - windows[y, x, 0] >= least_logit:
+                count += 1
+    found = np.empty((count, 9), np.float32)
+    divisor = np.float32(scale)
+    n = 0
+    for y in range(windows.shape[0]):
+        for x in range(windows.shape[1]):
+            difference = windows[y, x, 1] - windows[y, x, 0]
+            if difference >= least_logit:
+                found[n, 0] = math.floor(np.float32(2 * x + 1) / divisor)
+                found[n, 1] = math.floor(np.float32(2 * y + 1) / divisor)
+                found[n, 2] = math.floor(np.float32(2 * x + 12) / divisor)
+                found[n, 3] = math.floor(np.float32(2 * y + 12) / divisor)
+                found[n, 4] = np.float32(1) / (np.float32(1) + np.exp(-difference))
+                found[n, 5:] = windows[y, x, 2:]
+                n += 1
+    return found
+
+
+@compiled
+def keep_by_union(scored: Float32, most: float) -> Int64:
+    """Greedy suppression: indices of kept boxes, best first; one is dropped when it overlaps a kept one by more than
+    ``most`` of their union. ``scored`` (N, 5 or more) is box, score. Equal scores: the earlier first."""
+    order = np.argsort(-scored[:, 4], kind="mergesort")
+    count = order.shape[0]
+    dropped = np.zeros(count, np.bool_)
+    kept = np.empty(count, np.int64)
+    n = 0
+    for i in range(count):
+        if dropped[i]:
+            continue
+        best = order[i]
+        kept[n] = best
+        n += 1
+        left, top, right, bottom = scored[best, 0], scored[best, 1], scored[best, 2], scored[best, 3]
+        area = (right - left) * (bottom - top)
+        for j in range(i + 1, count):
+            other = order[j]
+            wide = min(right, scored[other, 2]) - max(left, scored[other, 0])
+            high = min(bottom, scored[other, 3]) - max(top, scored[other, 1])
+            if dropped[j] or wide <= 0 or high <= 0:
+                continue
+            shared = wide * high
+            other_area = (scored[other, 2] - scored[other, 0]) * (scored[other, 3] - scored[other, 1])
+            dropped[j] = shared / (area + other_area - shared) > most
+    return kept[:n]
+
+
+@compiled
+def keep_by_smaller(scored: Float32, most: float) -> Int64:
+    """As `keep_by_union`, but the overlap is a share of the smaller box, and sides count their last pixel (+ 1), which
+    is how the reference suppresses faces inside faces. Equal scores: the later first."""
+    order = np.argsort(scored[:, 4], kind="mergesort")[::-1]
+    count = order.shape[0]
+    dropped = np.zeros(count, np.bool_)
+    kept = np.empty(count, np.int64)
+    one = np.float32(1)
+    n = 0
+    for i in range(count):
+        if dropped[i]:
+            continue
+        best = order[i]
+        kept[n] = best
+        n += 1
+        area = (scored[best, 2] - scored[best, 0] + one) * (scored[best, 3] - scored[best, 1] + one)
+        for j in range(i + 1, count):
+            other = order[j]
+            wide = min(scored[best, 2], scored[other, 2]) - max(scored[best, 0], scored[other, 0]) + one
+            high = min(scored[best, 3], scored[other, 3]) - max(scored[best, 1], scored[other, 1]) + one
+            if dropped[j] or wide <= 0 or high <= 0:
+                continue
+            other_area = (scored[other, 2] - scored[other, 0] + one) * (scored[other, 3] - scored[other, 1] + one)
+            dropped[j] = wide * high / min(area, other_area) > most
+    return kept[:n]
+
+
+def shifted(boxes: Float32, offsets: Float32, last_pixel: float) -> Float32:
+    """Boxes moved by offsets that are shares of their sides; ``last_pixel`` (0 or 1) is added to the sides first."""
+    wide = boxes[:, 2] - boxes[:, 0] + np.float32(last_pixel)
+    high = boxes[:, 3] - boxes[:, 1] + np.float32(last_pixel)
+    sides = np.stack((wide, high, wide, high), axis=1)
+    moved: Float32 = boxes + offsets * sides
+    return moved
+
+
+def squared(boxes: Float32) -> Float32:
+    """The square on the longer side of each box, about the same centre."""
+    wide = boxes[:, 2] - boxes[:, 0]
+    high = boxes[:, 3] - boxes[:, 1]
+    side = np.maximum(wide, high)
+    half = np.float32(0.5)
+    left = boxes[:, 0] + wide * half - side * half
+    top = boxes[:, 1] + high * half - side * half
+    return np.stack((left, top, left + side, top + side), axis=1)
+
+
+def placed(boxes: Float32, points: Float32) -> Float32:
+    """(N, 10) points as shares of a box (five x, five y) -> (N, 5, 2) pixels, with the reference's shift of one."""
+    wide = (boxes[:, 2] - boxes[:, 0] + np.float32(1))[:, None]
+    high = (boxes[:, 3] - boxes[:, 1] + np.float32(1))[:, None]
+    x = wide * points[:, :5] + boxes[:, :1] - np.float32(1)
+    y = high * points[:, 5:] + boxes[:, 1:2] - np.float32(1)
+    return np.stack((x, y), axis=2)

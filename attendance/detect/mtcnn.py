@@ -1,0 +1,235 @@
+"""The MTCNN cascade: boxes, scores and five landmarks of all faces, with facenet-pytorch's results, several times faster.
+
+Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks", 2016. PNet looks at
+every window of a pyramid, RNet at the windows it proposes, ONet at those RNet keeps. What is shared with facenet-pytorch
+is its weights; the way is our own: one integral image per picture gives the pyramid and all crops exactly, windows and
+crops of all pictures run together in cache-sized pieces, channels innermost.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from attendance.detect import boxes as box_math
+from attendance.detect import pyramid
+from attendance.detect.backend import ONET_SIDE_PX, RNET_SIDE_PX, Backend, DeviceBackend, ProcessorBackend
+from attendance.detect.boxes import Int64
+from attendance.detect.port import Detector
+from attendance.detect.pyramid import Level, UInt32
+from attendance.detect.workers import Workers
+from attendance.types import Face, Float32, RGBImage
+
+# Overlaps above which the weaker box goes: within a level, between levels and after RNet, and of the smaller face.
+LEVEL_OVERLAP = 0.5
+UNION_OVERLAP = 0.7
+SMALLER_OVERLAP = 0.7
+
+# Integral images take 12 bytes a pixel: so many pixels run as one batch (200 MB), a larger picture runs alone.
+BATCH_PX = 2**24
+# Keeps the area under one output pixel below what the integral image's arithmetic holds (see pyramid.integral).
+MAX_SIDE_PX = 32_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Candidates:
+    """Boxes (M, 4) of the pictures ``images`` (M,), pictures in order."""
+
+    images: Int64
+    boxes: Float32
+
+
+class MtcnnDetector(Detector):
+    """Finds faces from ``min_face_px`` up. Safe to use from several threads at once.
+
+    Args:
+        min_face_px: smallest face looked for, at least 12; halving it costs about three times the time.
+        thresholds: scores needed after PNet, RNet and ONet, each 0..1.
+        scale_factor: ratio of neighbouring pyramid levels, between 0 and 1.
+        device: ``cpu`` or a CUDA device.
+        threads: processor threads.
+
+    Raises:
+        ModelError: the weights are missing or damaged.
+        ValueError: an argument out of its range.
+    """
+
+    name = "mtcnn"
+
+    def __init__(
+        self,
+        *,
+        min_face_px: float = 40,
+        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
+        scale_factor: float = 0.709,
+        device: str = "cpu",
+        threads: int = 2,
+    ) -> None:
+        _check_settings(min_face_px, thresholds, scale_factor, threads)
+        self._min_face_px = min_face_px
+        self._thresholds = thresholds
+        self._scale_factor = scale_factor
+        self._workers = Workers(threads)
+        self._backend = _backend(torch.device(device), self._workers)
+        self._kept = threading.local()
+
+    def detect(self, images: Sequence[RGBImage]) -> list[list[Face]]:
+        """Find the faces of each image, best score first; see `Detector.detect`.
+
+        Images of one size run as one batch. One that is smaller than ``min_face_px`` has no faces.
+
+        Raises:
+            ValueError: an image is not uint8 (H, W, 3), is empty, or is longer than 32,000 pixels on a side.
+        """
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for index, image in enumerate(images):
+            _check_image(image)
+            by_size.setdefault(image.shape, []).append(index)
+        found: list[list[Face]] = [[] for _ in images]
+        for (height, width, _), indices in by_size.items():
+            together = max(1, BATCH_PX // (height * width))
+            for start in range(0, len(indices), together):
+                batch = indices[start : start + together]
+                for index, faces in zip(batch, self._detect_batch([images[i] for i in batch]), strict=True):
+                    found[index] = faces
+        return found
+
+    def refine(self, image: RGBImage, boxes: Float32) -> list[Face]:
+        """Look with ONet alone where faces are expected.
+
+        Args:
+            image: RGB uint8 (H, W, 3).
+            boxes: float32 (M, 4) px, about the faces; each is widened to a square first.
+
+        Returns:
+            One face per box, in order, whatever its score: the caller judges it. A box outside the image scores 0.
+
+        Raises:
+            ValueError: image or boxes are of another shape or dtype.
+        """
+        _check_image(image)
+        if boxes.ndim != 2 or boxes.shape[1] != 4 or boxes.dtype != np.float32:
+            raise ValueError(f"boxes must be float32 of shape (M, 4), got {boxes.dtype} of shape {boxes.shape}")
+        squares = box_math.squared(boxes)
+        inside = pyramid.inside(squares, *image.shape[:2])
+        faces = [Face(box, 0.0, np.repeat(_centre(box)[None], 5, axis=0)) for box in boxes]
+        if inside.any():
+            looked = _Candidates(np.zeros(int(inside.sum()), np.int64), squares[inside])
+            for index, face in zip(np.flatnonzero(inside), self._judge(self._sums([image]), looked), strict=True):
+                faces[index] = face
+        return faces
+
+    def _detect_batch(self, images: list[RGBImage]) -> list[list[Face]]:
+        levels = pyramid.levels(*images[0].shape[:2], self._min_face_px, self._scale_factor)
+        if not levels:
+            return [[] for _ in images]
+        sums = self._sums(images)
+        proposals = self._propose(sums, levels)
+        return self._conclude(sums, self._narrow(sums, proposals))
+
+    def _sums(self, images: list[RGBImage]) -> UInt32:
+        """Integral images, in memory that this thread keeps for its next call: touching new pages costs as much."""
+        height, width, _ = images[0].shape
+        shape = (len(images), height + 1, width + 1, 3)
+        sums: UInt32 | None = getattr(self._kept, "sums", None)
+        if sums is None or sums.shape != shape:
+            sums = np.empty(shape, np.uint32)
+            self._kept.sums = sums if len(images) * height * width <= BATCH_PX else None
+        target = sums
+        self._workers.map(
+            lambda n: pyramid.integral(np.ascontiguousarray(images[n]), target[n]), range(len(images))
+        )
+        return sums
+
+    def _propose(self, sums: UInt32, levels: list[Level]) -> _Candidates:
+        """Stage one: PNet's windows on all levels, as squares."""
+        windows = self._backend.windows(sums, levels)
+        least = box_math.logit(self._thresholds[0])
+        found: list[Float32] = [np.empty((0, 4), np.float32)] * len(sums)
+
+        def collect(n: int) -> None:
+            scored = []
+            for level, maps in zip(levels, windows, strict=True):
+                level_found = box_math.window_proposals(maps[n], level.scale, least)
+                scored.append(level_found[box_math.keep_by_union(level_found, LEVEL_OVERLAP)])
+            merged = np.concatenate(scored)
+            merged = merged[box_math.keep_by_union(merged, UNION_OVERLAP)]
+            found[n] = box_math.squared(box_math.shifted(merged[:, :4], merged[:, 5:], 0))
+
+        self._workers.map(collect, range(len(sums)))
+        return _together(found, sums)
+
+    def _narrow(self, sums: UInt32, proposals: _Candidates) -> _Candidates:
+        """Stage two: what RNet keeps, moved by its offsets, as squares."""
+        heads = self._backend.crops(RNET_SIDE_PX, sums, proposals.images, proposals.boxes)
+        scores = box_math.probability(heads)
+        found = []
+        for n in range(len(sums)):
+            mine = np.flatnonzero((proposals.images == n) & (scores > np.float32(self._thresholds[1])))
+            scored = np.column_stack((proposals.boxes[mine], scores[mine]))
+            kept = mine[box_math.keep_by_union(scored, UNION_OVERLAP)]
+            found.append(box_math.squared(box_math.shifted(proposals.boxes[kept], heads[kept, 2:], 1)))
+        return _together(found, sums)
+
+    def _conclude(self, sums: UInt32, candidates: _Candidates) -> list[list[Face]]:
+        """Stage three: what ONet keeps, with its points, best first."""
+        faces = self._judge(sums, candidates)
+        found = []
+        for n in range(len(sums)):
+            mine = [
+                face
+                for face, image in zip(faces, candidates.images, strict=True)
+                if image == n and face.score > self._thresholds[2]
+            ]
+            scored = np.array([[*face.box, face.score] for face in mine], np.float32).reshape(-1, 5)
+            found.append([mine[i] for i in box_math.keep_by_smaller(scored, SMALLER_OVERLAP)])
+        return found
+
+    def _judge(self, sums: UInt32, candidates: _Candidates) -> list[Face]:
+        heads = self._backend.crops(ONET_SIDE_PX, sums, candidates.images, candidates.boxes)
+        boxes = box_math.shifted(candidates.boxes, heads[:, 2:6], 1)
+        points = box_math.placed(candidates.boxes, heads[:, 6:])
+        scores = box_math.probability(heads)
+        return [Face(box, float(score), five) for box, score, five in zip(boxes, scores, points, strict=True)]
+
+
+def _together(found: list[Float32], sums: UInt32) -> _Candidates:
+    """Boxes of all pictures in one array, without those that lie outside their picture."""
+    boxes = np.concatenate(found)
+    images = np.repeat(np.arange(len(found)), [len(mine) for mine in found])
+    inside = pyramid.inside(boxes, sums.shape[1] - 1, sums.shape[2] - 1)
+    return _Candidates(images[inside], boxes[inside])
+
+
+def _backend(device: torch.device, workers: Workers) -> Backend:
+    return ProcessorBackend(workers) if device.type == "cpu" else DeviceBackend(workers, device)
+
+
+def _centre(box: Float32) -> Float32:
+    return (box[:2] + box[2:]) * np.float32(0.5)
+
+
+def _check_image(image: RGBImage) -> None:
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"an image must be a NumPy array, uint8 of shape (H, W, 3), got {type(image).__name__}")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"an image must be RGB uint8 of shape (H, W, 3), got {image.dtype} of shape {image.shape}")
+    if max(image.shape) > MAX_SIDE_PX:
+        raise ValueError(f"an image may have {MAX_SIDE_PX} pixels on a side, got shape {image.shape}: shrink it first")
+
+
+def _check_settings(
+    min_face_px: float, thresholds: tuple[float, float, float], scale_factor: float, threads: int
+) -> None:
+    if min_face_px < pyramid.WINDOW_PX:
+        raise ValueError(f"min_face_px must be at least {pyramid.WINDOW_PX}, got {min_face_px}")
+    if len(thresholds) != 3 or not all(0.0 <= threshold <= 1.0 for threshold in thresholds):
+        raise ValueError(f"thresholds must be three numbers between 0 and 1, got {thresholds}")
+    if not 0.0 < scale_factor < 1.0:
+        raise ValueError(f"scale_factor must lie between 0 and 1, got {scale_factor}")
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
