@@ -18,15 +18,23 @@ class WeightFormat(StrEnum):
     ONNX = "onnx"
 
 
+class ColourOrder(StrEnum):
+    """The order of the colour channels that a network was trained with."""
+
+    RGB = "RGB"
+    BGR = "BGR"
+
+
 @dataclass(frozen=True, slots=True)
 class InputSpec:
     """What the network eats: square side in px, ``RGB`` or ``BGR``, and (x - mean) * scale per channel in that order.
 
-    x runs from 0 to 255. ``mirror`` says that the embedding of the mirrored chip is added before normalisation.
+    x runs from 0 to 255. ``mirror`` says that the output for the mirrored chip is added before it is brought to unit
+    length.
     """
 
     size_px: int
-    colour_order: str
+    colour_order: ColourOrder
     mean: tuple[float, float, float]
     scale: tuple[float, float, float]
     mirror: bool = False
@@ -34,7 +42,10 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class SimilarityStatistics:
-    """A measured distribution of cosine similarities: how many pairs of what, and its mean, deviation and quantiles."""
+    """A measured distribution of cosine similarities: how many pairs of what, and its mean, deviation and quantiles.
+
+    ``quantiles`` maps a share of the pairs to the cosine that this share stays below.
+    """
 
     pairs: int
     data: str
@@ -45,10 +56,13 @@ class SimilarityStatistics:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelCard:
-    """Everything known of a model. ``thresholds`` maps a false-accept rate of one comparison to a cosine.
+    """Everything known of a model.
 
+    ``sha256`` is that of the weight file. ``thresholds`` maps a false-accept rate of one comparison to a cosine; those
+    at the rates below ``extrapolated_below`` continue the measured tail on a line in log rate, None: all are measured.
     ``margin`` is the distance between best and runner-up below which a match is ambiguous. ``network`` names the
-    network that torch weights are loaded into, ``key_map`` renames their keys.
+    network that weights are loaded into (empty for ONNX); ``state_key`` the entry of a checkpoint that holds them, if
+    there is such an entry; ``key_map`` replaces the beginnings of their keys, and drops those it maps to None.
     """
 
     id: str
@@ -63,6 +77,8 @@ class ModelCard:
     source: str
     margin: float
     thresholds: Mapping[float, float]
+    extrapolated_below: float | None = None
     impostors: SimilarityStatistics | None = None
     genuine: SimilarityStatistics | None = None
-    key_map: Mapping[str, str] | None = None
+    state_key: str | None = None
+    key_map: Mapping[str, str | None] | None = None

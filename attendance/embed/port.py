@@ -24,3 +24,7 @@ class Embedder(ABC):
         Returns:
             float32 (N, D) of unit length.
         """
+
+    def describe(self) -> str:
+        """One line that says at start what runs where."""
+        return f"model {self.card.id} ({self.card.dimension}-D) on {self.device}"
