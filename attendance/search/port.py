@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
+import numpy as np
+
+from attendance.errors import GalleryError, ModelMismatchError
 from attendance.types import Candidate, Float32, GalleryEntry
+
+# A unit vector rounded to float32 stays within this of length 1; anything farther was never normalised.
+LENGTH_TOLERANCE = 1e-3
 
 
 class Gallery(ABC):
     """Holds the templates of one model. ``card_id`` is that model's, ``dimension`` its D.
 
-    A person has several templates and scores by the best of them. Every method raises `GalleryError` on failure.
+    A person has several templates and scores by the best of them. Every method raises `GalleryError` on failure and
+    `ModelMismatchError` for vectors of another dimension.
     """
 
     card_id: str
@@ -19,7 +27,7 @@ class Gallery(ABC):
 
     @abstractmethod
     def upsert(self, entries: Sequence[GalleryEntry]) -> None:
-        """Add templates; one whose template_id is present is replaced."""
+        """Add templates; one whose template_id is present is replaced. The last of several with one id counts."""
 
     @abstractmethod
     def remove(self, template_ids: Sequence[str]) -> int:
@@ -29,13 +37,67 @@ class Gallery(ABC):
     def nearest(self, queries: Float32, *, k: int) -> list[list[Candidate]]:
         """The k nearest people (not templates) for each query (N, D), best first; fewer when there are fewer people.
 
-        Ties are ordered by identity_id, so the answer depends on the content alone.
+        Queries are float32 of unit length. Ties are ordered by identity_id, so the answer depends on the content alone.
         """
 
     @abstractmethod
     def entries(self) -> list[GalleryEntry]:
-        """Everything held, ordered by template_id, vectors bit-exact."""
+        """Everything held, ordered by template_id; each number within 1e-6 of what was put in.
+
+        (The exact mirror returns the very bits; Chroma normalises what it stores once more.)
+        """
 
     @abstractmethod
     def counts(self) -> tuple[int, int]:
         """(people, templates)."""
+
+    @property
+    def fault(self) -> str | None:
+        """A sentence on what a rebuild would put right although the content is whole, or None."""
+        return None
+
+
+class GalleryStore(ABC):
+    """Where a gallery is kept between runs: opens it, or replaces it as a whole."""
+
+    @abstractmethod
+    def open(self) -> AbstractContextManager[Gallery]:
+        """The gallery, held until the context ends.
+
+        Raises GalleryDamagedError when it cannot be opened or does not exist, ModelMismatchError when it was built
+        with another model, LockHeldError when somebody else holds it.
+        """
+
+    @abstractmethod
+    def replacement(self) -> AbstractContextManager[Gallery]:
+        """A new and empty gallery that takes the old one's place when the context ends without an error, else never."""
+
+
+def checked_entries(gallery: Gallery, entries: Sequence[GalleryEntry]) -> dict[str, GalleryEntry]:
+    """The entries by template id, the last of several with one id; raises unless all are unit vectors that fit."""
+    for entry in entries:
+        if entry.vector.shape[0] != gallery.dimension:
+            raise ModelMismatchError(_dimension_sentence(gallery, entry.vector.shape[0]))
+        length = float(np.linalg.norm(entry.vector))
+        if not abs(length - 1.0) <= LENGTH_TOLERANCE:
+            raise GalleryError(f"template {entry.template_id} must be a unit vector, got length {length}: normalise it")
+    return {entry.template_id: entry for entry in entries}
+
+
+def check_queries(gallery: Gallery, queries: Float32, *, k: int) -> None:
+    """Raise unless queries are finite float32 (N, D) of the gallery's dimension and k is at least 1."""
+    if k < 1:
+        raise GalleryError(f"the number of people asked for must be at least 1, got {k}")
+    if queries.ndim != 2 or queries.dtype != np.float32:
+        raise GalleryError(f"queries must be float32 of shape (N, D), got {queries.dtype} of shape {queries.shape}")
+    if queries.shape[1] != gallery.dimension:
+        raise ModelMismatchError(_dimension_sentence(gallery, queries.shape[1]))
+    if not np.isfinite(queries).all():
+        raise GalleryError("queries must be finite numbers, got NaN or infinity: the embedder's output is broken")
+
+
+def _dimension_sentence(gallery: Gallery, got: int) -> str:
+    return (
+        f"the gallery of model {gallery.card_id} holds vectors of {gallery.dimension} numbers, got {got}: "
+        "use the model that the gallery was built with (model.id)"
+    )
