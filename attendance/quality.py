@@ -49,7 +49,9 @@ def judge(face: Face, *, level: str = "standard") -> Quality:
         ValueError: for an unknown level.
     """
     if level not in LEVELS:
-        raise ValueError(f"quality level must be one of {', '.join(LEVELS)}, got {level!r}")
+        raise ValueError(
+            f"quality level must be one of {', '.join(LEVELS)}, got {level!r}"
+        )
     eye_distance, nose_offset, mouth_below = _geometry(face.points)
     faults = []
     if level != "off":
@@ -78,4 +80,8 @@ def _geometry(points: Float32) -> tuple[float, float, bool]:
     down = np.array([-along[1], along[0]])
     middle = (left_eye + right_eye) / 2
     mouth = (left_mouth + right_mouth) / 2
-    return distance, float((nose - middle) @ along) / distance, bool((mouth - middle) @ down > 0)
+    return (
+        distance,
+        float((nose - middle) @ along) / distance,
+        bool((mouth - middle) @ down > 0),
+    )

@@ -1,0 +1,237 @@
+"""Builds objects from configuration: the only place that knows which class stands behind which setting."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from attendance.config import CameraSection, Settings
+from attendance.detect.mtcnn import MtcnnDetector
+from attendance.detect.port import Detector
+from attendance.embed.card import ModelCard
+from attendance.embed.port import Embedder
+from attendance.embed.registry import find_card, load_embedder
+from attendance.errors import ConfigError, UsageError
+from attendance.faces import FaceRule
+from attendance.gallery import MirrorFollower, load_mirror
+from attendance.kiosk import Place
+from attendance.ledger.port import Ledger
+from attendance.ledger.sqlite import SqliteLedger
+from attendance.pipeline import FaceReader, LivePath, Rule
+from attendance.search.chroma import ChromaGallery, open_chroma
+from attendance.search.port import Gallery
+from attendance.stills import StillOptions, StillReader
+from attendance.threshold import operating_threshold
+from attendance.track import Tracker
+
+_log = logging.getLogger(__name__)
+
+
+class App:
+    """One configuration's objects, each made when first asked for and closed together."""
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.ledger.url:
+            raise ConfigError(
+                f"ledger.url: only the embedded ledger exists so far, got {settings.ledger.url!r}"
+            )
+        if settings.search.url:
+            raise ConfigError(
+                f"search.url: only the embedded gallery exists so far, got {settings.search.url!r}"
+            )
+        self.settings = settings
+        self._exit = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._exit.close()
+
+    @property
+    def store(self) -> Path:
+        """The store's folder."""
+        return self.settings.store.path
+
+    @property
+    def models_dir(self) -> Path:
+        """Where downloaded and cached models lie."""
+        return self.store / "models"
+
+    @cached_property
+    def card(self) -> ModelCard:
+        """The card of the configured model."""
+        return find_card(self.settings.model.id, self.models_dir)
+
+    @cached_property
+    def detector(self) -> Detector:
+        """The configured detector."""
+        detect = self.settings.detect
+        return MtcnnDetector(
+            min_face_px=detect.min_face_px,
+            thresholds=(
+                detect.threshold_pnet,
+                detect.threshold_rnet,
+                detect.threshold_onet,
+            ),
+            scale_factor=detect.scale_factor,
+            device=self.embedder.device,
+            threads=self.settings.model.threads,
+        )
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The configured model, loaded."""
+        model = self.settings.model
+        return load_embedder(
+            self.card,
+            device=model.device,
+            threads=model.threads,
+            models_dir=self.models_dir,
+        )
+
+    @cached_property
+    def reader(self) -> FaceReader:
+        """Detector and embedder together."""
+        return FaceReader(self.detector, self.embedder)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger, opened; made where there is none."""
+        ledger = SqliteLedger(
+            self.store / "ledger.sqlite",
+            cooldown_s=self.settings.attendance.cooldown_s,
+            time_zones=self.settings.time_zones(),
+        )
+        self._exit.callback(ledger.close)
+        return ledger
+
+    @contextmanager
+    def open_gallery(self, *, wait_s: float | None = None) -> Iterator[ChromaGallery]:
+        """The embedded Chroma collection, under its lock while the context lasts."""
+        search = self.settings.search
+        with open_chroma(
+            self.store / "chroma",
+            card_id=self.card.id,
+            dimension=self.card.dimension,
+            max_neighbors=search.max_neighbors,
+            ef_construction=search.ef_construction,
+            ef_search=search.ef_search,
+            lock_wait_s=search.lock_wait_s if wait_s is None else wait_s,
+        ) as gallery:
+            yield gallery
+
+    def follower(self) -> MirrorFollower:
+        """The mirror in memory, loaded and following the ledger until the app is closed."""
+        mirror = load_mirror(
+            self.ledger,
+            self.open_gallery,
+            card_id=self.card.id,
+            dimension=self.card.dimension,
+        )
+        follower = MirrorFollower(
+            self.ledger, mirror, follow_s=self.settings.search.follow_s
+        )
+        follower.start()
+        self._exit.callback(follower.stop)
+        return follower
+
+    def rule(self, gallery: Gallery) -> Callable[[], Rule]:
+        """The open-set rule for a gallery, computed anew when its number of people changes."""
+        decide = self.settings.decide
+        margin = self.card.margin if decide.margin is None else decide.margin
+        known: dict[int, Rule] = {}
+
+        def present() -> Rule:
+            people, _ = gallery.counts()
+            if people not in known:
+                threshold = decide.threshold
+                if threshold is None:
+                    threshold = operating_threshold(
+                        self.card.thresholds,
+                        target_fpir=decide.target_fpir,
+                        people=people,
+                    )
+                known[people] = Rule(threshold=threshold, margin=margin)
+                _log.info(
+                    "threshold %.4f, margin %.4f for %d people",
+                    threshold,
+                    margin,
+                    people,
+                )
+            return known[people]
+
+        return present
+
+    def live_path(self, gallery: Gallery) -> LivePath:
+        """The path for one camera."""
+        track = self.settings.track
+        return LivePath(
+            self.reader,
+            gallery,
+            rule=self.rule(gallery),
+            tracker=Tracker(min_iou=track.min_iou, max_gap_s=track.max_gap_s),
+            quality_level=self.settings.quality.level,
+            min_frames=track.min_frames,
+            max_frames=track.max_frames,
+        )
+
+    def stills(self, *, rule: FaceRule, strict: bool) -> StillReader:
+        """A reader of photos; ``strict`` applies what enrolment demands."""
+        enrol = self.settings.enrol
+        options = StillOptions(
+            rule=rule,
+            strict=strict,
+            quality_level=self.settings.quality.level,
+            max_pixels=enrol.max_pixels,
+            max_side_px=enrol.max_side_px,
+            batch_size=self.settings.model.batch_size,
+        )
+        return StillReader(self.reader, options)
+
+    def camera(self, camera_id: str | None) -> CameraSection:
+        """The configured camera to run: the named one, or the only one."""
+        cameras = {camera.id: camera for camera in self.settings.cameras}
+        if camera_id is not None:
+            if camera_id not in cameras:
+                raise UsageError(
+                    f"--camera {camera_id}: the configuration has {', '.join(sorted(cameras))}"
+                )
+            return cameras[camera_id]
+        if len(cameras) > 1:
+            raise UsageError(
+                f"the configuration has {len(cameras)} cameras and one process runs one so far: "
+                f"name it with --camera, one of {', '.join(sorted(cameras))}"
+            )
+        return self.settings.cameras[0]
+
+    def place(self, camera: CameraSection) -> Place:
+        """Where a camera stands and how it counts."""
+        return Place(
+            camera.id,
+            camera.site,
+            camera.direction,
+            self.settings.time_zones()[camera.site],
+        )
+
+    def attested_by(self) -> str:
+        """Who vouches for consent: as configured, else the operating system's user."""
+        configured = self.settings.consent.attested_by
+        if configured:
+            return configured
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):
+            return f"uid {os.getuid()}"

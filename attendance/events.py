@@ -1,0 +1,103 @@
+"""Events: one line of JSON per track and change of state, as the contract names their keys."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from attendance.errors import UsageError
+from attendance.types import Candidate, Direction, EventKind
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a kiosk saw and what became of it. ``box`` is x1, y1, x2, y2 in pixels of the frame."""
+
+    event_id: str
+    observed_at: datetime
+    kind: EventKind
+    identity_id: str | None
+    similarity: float | None
+    runner_up: Candidate | None
+    margin: float | None
+    threshold: float | None
+    reason: str
+    box: tuple[float, float, float, float]
+    track_id: int
+    camera_id: str
+    site: str
+    direction: Direction
+    model: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The event as the contract's JSON object; similarities to six decimals, the box to a tenth of a pixel."""
+        runner_up = self.runner_up
+        return {
+            "event_id": self.event_id,
+            "observed_at": format_utc(self.observed_at),
+            "kind": str(self.kind),
+            "identity_id": self.identity_id,
+            "similarity": _rounded(self.similarity),
+            "runner_up": None
+            if runner_up is None
+            else {
+                "identity_id": runner_up.identity_id,
+                "similarity": _rounded(runner_up.similarity),
+            },
+            "margin": _rounded(self.margin),
+            "threshold": _rounded(self.threshold),
+            "reason": self.reason,
+            "box": [round(value, 1) for value in self.box],
+            "track_id": self.track_id,
+            "camera_id": self.camera_id,
+            "site": self.site,
+            "direction": str(self.direction),
+            "model": self.model,
+        }
+
+
+class EventLog:
+    """Appends events to a file, each flushed as a whole line; without a path it keeps nothing."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._file: TextIO | None = None
+        if path is not None:
+            try:
+                self._file = path.open("a", encoding="utf-8")
+            except OSError as error:
+                raise UsageError(
+                    f"--events {path}: cannot be written ({error.strerror}): name another file"
+                ) from error
+
+    def append(self, event: Event) -> None:
+        """Write one line and hand it to the operating system; raises OSError when the disk is full."""
+        if self._file is not None:
+            self._file.write(json.dumps(event.to_json(), ensure_ascii=False) + "\n")
+            self._file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def format_utc(moment: datetime) -> str:
+    """An aware datetime as ISO 8601 in UTC with milliseconds and ``Z``."""
+    return (
+        moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

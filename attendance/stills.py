@@ -1,0 +1,173 @@
+"""Photos to vectors: read, detect, choose the face, judge it, embed, in batches. Enrolment, probes and the lab share it.
+
+A photo that cannot be used is a `Reading` with a reason, never an exception, so that one bad photo stops nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from attendance.errors import ImageError
+from attendance.faces import FaceRule, choose_face
+from attendance.images import Photo, read_photo_bytes
+from attendance.pipeline import FaceReader
+from attendance.quality import judge
+from attendance.types import Face, Float32, RefusalReason
+
+BATCH_PIXELS = 24_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """What one photo gave: a vector (D,) float32 of unit length, or None with the reason and a sentence.
+
+    ``sha256`` is that of the file's bytes, empty when they could not be read. ``face`` is in pixels of the picture as
+    it was detected (shrunk to ``max_side_px`` where the photo is larger).
+    """
+
+    path: Path
+    sha256: str
+    vector: Float32 | None
+    face: Face | None
+    reason: RefusalReason | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class StillOptions:
+    """How photos are read.
+
+    ``strict`` applies what enrolment demands: a photo with a second face of at least 60 % of the area is refused under
+    rule ``largest``, and faces pass the quality gate of ``quality_level``. Probes are read without it.
+    """
+
+    rule: FaceRule = FaceRule.LARGEST
+    strict: bool = True
+    quality_level: str = "standard"
+    max_pixels: int = 120_000_000
+    max_side_px: int = 1600
+    batch_size: int = 32
+
+
+class StillReader:
+    """Reads photos in batches, at most ``batch_size`` and 24 megapixels at once."""
+
+    def __init__(self, reader: FaceReader, options: StillOptions) -> None:
+        self._reader = reader
+        self._options = options
+
+    def read(self, paths: Iterable[Path]) -> Iterator[Reading]:
+        """One reading per path, in order."""
+        waiting: list[Reading | tuple[Path, Photo]] = []
+        pixels = photos = 0
+        for path in paths:
+            opened = self._open(path)
+            waiting.append(opened)
+            if isinstance(opened, tuple):
+                height, width = opened[1].image.shape[:2]
+                pixels, photos = pixels + height * width, photos + 1
+            if photos >= self._options.batch_size or pixels >= BATCH_PIXELS:
+                yield from self._finish(waiting)
+                waiting, pixels, photos = [], 0, 0
+        yield from self._finish(waiting)
+
+    def _open(self, path: Path) -> Reading | tuple[Path, Photo]:
+        options = self._options
+        try:
+            data = read_bytes(path)
+            return path, read_photo_bytes(
+                data,
+                path.name,
+                max_pixels=options.max_pixels,
+                max_side_px=options.max_side_px,
+            )
+        except ImageError as error:
+            return Reading(
+                path, "", None, None, RefusalReason(error.reason), error.detail
+            )
+
+    def _finish(self, waiting: list[Reading | tuple[Path, Photo]]) -> Iterator[Reading]:
+        opened = [item for item in waiting if isinstance(item, tuple)]
+        images = [photo.image for _, photo in opened]
+        chosen = [
+            self._choose(path, photo, faces)
+            for (path, photo), faces in self._detected(opened)
+        ]
+        faces = [[item] if isinstance(item, Face) else [] for item in chosen]
+        vectors = self._reader.embed(images, faces) if any(faces) else []
+        answers = iter(
+            self._reading(
+                path, photo, item, vectors[index] if isinstance(item, Face) else None
+            )
+            for index, ((path, photo), item) in enumerate(
+                zip(opened, chosen, strict=True)
+            )
+        )
+        for item in waiting:
+            yield next(answers) if isinstance(item, tuple) else item
+
+    def _detected(
+        self, opened: list[tuple[Path, Photo]]
+    ) -> Iterator[tuple[tuple[Path, Photo], list[Face]]]:
+        found = (
+            self._reader.detect([photo.image for _, photo in opened]) if opened else []
+        )
+        yield from zip(opened, found, strict=True)
+
+    def _choose(
+        self, path: Path, photo: Photo, faces: list[Face]
+    ) -> Face | tuple[RefusalReason, str]:
+        options = self._options
+        height, width = photo.image.shape[:2]
+        choice = choose_face(faces, (height, width), options.rule)
+        if choice.face is None:
+            return (
+                RefusalReason.NO_FACE,
+                f"no face was found in the {width}x{height} picture; use a nearer photo",
+            )
+        if not options.strict:
+            return choice.face
+        if choice.several:
+            share = round(100 * choice.second_share)
+            return (
+                RefusalReason.SEVERAL_FACES,
+                f"a second face has {share} % of the largest one's area; crop the photo",
+            )
+        quality = judge(choice.face, level=options.quality_level)
+        if not quality.good:
+            eyes = f"eyes {quality.eye_distance_px:.0f} px apart"
+            return (
+                RefusalReason.LOW_QUALITY,
+                f"{', '.join(quality.faults)} ({eyes}); use a sharper, frontal photo",
+            )
+        return choice.face
+
+    @staticmethod
+    def _reading(
+        path: Path,
+        photo: Photo,
+        item: Face | tuple[RefusalReason, str],
+        vector: Float32 | None,
+    ) -> Reading:
+        if isinstance(item, Face):
+            assert vector is not None
+            return Reading(path, photo.sha256, vector[0], item, None, "")
+        return Reading(path, photo.sha256, None, None, item[0], item[1])
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's bytes; ImageError where they cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(
+            RefusalReason.UNREADABLE, f"the file cannot be read ({error.strerror})"
+        ) from error
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of the file's bytes in hex; ImageError where they cannot be read."""
+    return hashlib.sha256(read_bytes(path)).hexdigest()
