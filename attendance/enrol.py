@@ -232,7 +232,7 @@ class Enroller:
             return
         self._write(
             work.person,
-            replace(person, templates=tuple([*kept, *templates])),
+            replace(person, templates=(*kept, *templates)),
             templates,
             vanished,
         )
@@ -402,7 +402,7 @@ class Enroller:
 def template_id(identity_id: str, source_label: str, path: str) -> str:
     """The id of the template of one photo: the same photo of the same person and source has the same id, always."""
     return hashlib.sha256(
-        "\0".join((identity_id, source_label, path)).encode()
+        f"{identity_id}\0{source_label}\0{path}".encode()
     ).hexdigest()[:32]
 
 
