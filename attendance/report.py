@@ -2,15 +2,15 @@
 
 Days and clock times are those of the site a person passed at, written with their offset from UTC
 (2026-01-31T08:00:00+01:00). A removed person's rows stay, since what was counted was counted; they show as
-``removed (ref 1a2b3c4d)`` with the start of the subject reference, no identity id and no department, so that two removed
-persons stay apart and neither has a name.
+``removed (ref 1a2b3c4d)`` with the start of the subject reference, no identity id and no department, so that two
+removed persons stay apart and neither has a name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
@@ -85,7 +85,7 @@ def entries(rows: Iterable[AttendanceRow], people: Iterable[Person], wanted: Rep
     """Who came when: one entry per counted punch that the filter lets through, in (time, event id) order."""
     by_id = {person.identity_id: person for person in people}
     made = (_entry(row, by_id) for row in rows)
-    return sorted((entry for entry in made if _passes(entry, wanted)), key=lambda entry: (entry.at, entry.event_id))
+    return sorted((entry for entry in made if _passes(entry, wanted)), key=lambda entry: (_at(entry), entry.event_id))
 
 
 def by_person(found: Sequence[Entry]) -> list[PersonRow]:
@@ -169,7 +169,8 @@ def _who(entry: Entry) -> tuple[bool, str]:
 
 
 def _at(entry: Entry) -> datetime:
-    return entry.at
+    # In one zone Python compares wall clocks, and the hour that a clock change repeats would be out of order.
+    return entry.at.astimezone(UTC)
 
 
 def _grouped(found: Iterable[Entry], key: Callable[[Entry], K]) -> dict[K, list[Entry]]:
