@@ -80,6 +80,9 @@ class GraphSettings:
         return f"the gallery's graph was built with {differ}: run `python -m attendance gallery rebuild`"
 
 
+_GRAPH = GraphSettings()
+
+
 class ChromaGallery(Gallery):
     """The gallery port over one Chroma collection, whose index is approximate."""
 
@@ -177,7 +180,7 @@ class ChromaStore(GalleryStore):
     path: Path
     card_id: str
     dimension: int
-    settings: GraphSettings = GraphSettings()
+    settings: GraphSettings = _GRAPH
     lock_wait_s: float = 60.0
 
     @contextmanager
@@ -185,6 +188,8 @@ class ChromaStore(GalleryStore):
         """See the port. The mark stays when the gallery turns out to be damaged."""
         with self._locked():
             self._require_intact()
+            folder.remove_folder(self._beside(".new"))
+            folder.remove_folder(self._beside(".old"))
             damaged = False
             folder.write_mark(self._mark)
             try:
@@ -205,16 +210,19 @@ class ChromaStore(GalleryStore):
         """See the port. The old files stay until the new ones are complete and on disk."""
         draft, old = self._beside(".new"), self._beside(".old")
         with self._locked():
-            folder.remove_folder(draft)
-            with _client(draft) as client:
-                yield self._created(client)
-            with folder.file_errors(self.path):
-                folder.sync(draft)
-                folder.remove_folder(old)
-                if self.path.exists():
-                    self.path.rename(old)
-                draft.rename(self.path)
-                self._mark.unlink(missing_ok=True)
+            try:
+                folder.remove_folder(draft)
+                with _client(draft) as client:
+                    yield self._created(client)
+                with folder.file_errors(self.path):
+                    folder.sync(draft)
+                    folder.remove_folder(old)
+                    if self.path.exists():
+                        self.path.rename(old)
+                    draft.rename(self.path)
+                    self._mark.unlink(missing_ok=True)
+            finally:
+                folder.remove_folder(draft)
                 folder.remove_folder(old)
 
     @property
@@ -285,10 +293,14 @@ def open_chroma(
     *,
     card_id: str,
     dimension: int,
-    settings: GraphSettings = GraphSettings(),
+    max_neighbors: int = _GRAPH.max_neighbors,
+    ef_construction: int = _GRAPH.ef_construction,
+    ef_search: int = _GRAPH.ef_search,
+    sync_threshold: int = _GRAPH.sync_threshold,
     lock_wait_s: float = 60.0,
 ) -> Iterator[Gallery]:
     """The embedded gallery at ``path``, made where there is none; raises as `GalleryStore.open` does."""
+    settings = GraphSettings(max_neighbors, ef_construction, ef_search, sync_threshold)
     store = ChromaStore(path, card_id, dimension, settings, lock_wait_s)
     if not path.exists():
         with store.replacement():

@@ -1,8 +1,8 @@
 """The exact mirror: every template in memory, compared with every query; the live lookup.
 
-Readers take a snapshot and work on it; a change makes the next snapshot and swaps it in, so a query sees all of a change
-or nothing. Rows of the matrix are never overwritten while a snapshot may show them: new templates are written behind
-the last row, replaced and removed ones stay as dead rows until a quarter is dead and the matrix is written anew.
+Readers take a snapshot and work on it; a change makes the next snapshot and swaps it in, so a query sees all of a
+change or nothing. Rows of the matrix are never overwritten while a snapshot may show them: new templates are written
+behind the last row, replaced and removed ones stay as dead rows until a quarter is dead and the matrix is written anew.
 """
 
 from __future__ import annotations

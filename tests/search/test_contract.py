@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from attendance.errors import GalleryError, ModelMismatchError
-from attendance.search.chroma import GraphSettings, open_chroma
+from attendance.search.chroma import open_chroma
 from attendance.search.exact import ExactGallery
 from attendance.search.port import Gallery
 from attendance.types import Candidate, Float32, GalleryEntry
@@ -28,8 +28,7 @@ def _exact(_: Path) -> Iterator[Gallery]:
 
 
 def _chroma(folder: Path) -> AbstractContextManager[Gallery]:
-    settings = GraphSettings(sync_threshold=50)
-    return open_chroma(folder / "chroma", card_id="card-a", dimension=DIMENSION, settings=settings)
+    return open_chroma(folder / "chroma", card_id="card-a", dimension=DIMENSION, sync_threshold=50)
 
 
 GALLERIES: dict[str, Callable[[Path], AbstractContextManager[Gallery]]] = {"exact": _exact, "chroma": _chroma}
@@ -44,7 +43,7 @@ def gallery(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gallery]
 def unit(*numbers: float) -> Float32:
     vector = np.zeros(DIMENSION, np.float64)
     vector[: len(numbers)] = numbers
-    return (vector / np.linalg.norm(vector)).astype(np.float32)
+    return np.asarray(vector / np.linalg.norm(vector), np.float32)
 
 
 def random_units(rng: np.random.Generator, count: int) -> Float32:
