@@ -120,7 +120,7 @@ def make_person() -> Callable[..., Person]:
 
 @pytest.fixture
 def expected_rows() -> Callable[..., list[AttendanceRow]]:
-    """Attendance by the plain words of the rule, slowly: a punch counts unless one that counts lies closer before it."""
+    """Attendance by the plain words, slowly: a punch counts unless one that counts lies within the cooldown before."""
 
     def expect(
         punches: Iterable[Punch],
