@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -20,18 +21,22 @@ from attendance.embed.port import Embedder
 from attendance.embed.registry import find_card, load_embedder
 from attendance.errors import ConfigError, UsageError
 from attendance.faces import FaceRule
-from attendance.gallery import MirrorFollower, load_mirror
+from attendance.gallery import open_for_writing
 from attendance.kiosk import Place
 from attendance.ledger.port import Ledger
 from attendance.ledger.sqlite import SqliteLedger
+from attendance.mirror import Mirror, MirrorFollower, load_mirror
 from attendance.pipeline import FaceReader, LivePath, Rule
-from attendance.search.chroma import ChromaGallery, open_chroma
-from attendance.search.port import Gallery
+from attendance.search.chroma import ChromaStore, GraphSettings
+from attendance.search.port import Gallery, GalleryStore
 from attendance.stills import StillOptions, StillReader
 from attendance.threshold import operating_threshold
 from attendance.track import Tracker
 
 _log = logging.getLogger(__name__)
+
+READER_WAIT_S = 2.0
+"""How long a reader waits for the gallery's lock before it goes on with the ledger alone."""
 
 
 class App:
@@ -39,13 +44,9 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         if settings.ledger.url:
-            raise ConfigError(
-                f"ledger.url: only the embedded ledger exists so far, got {settings.ledger.url!r}"
-            )
+            raise ConfigError(f"ledger.url: only the embedded ledger exists so far, got {settings.ledger.url!r}")
         if settings.search.url:
-            raise ConfigError(
-                f"search.url: only the embedded gallery exists so far, got {settings.search.url!r}"
-            )
+            raise ConfigError(f"search.url: only the embedded gallery exists so far, got {settings.search.url!r}")
         self.settings = settings
         self._exit = ExitStack()
 
@@ -118,35 +119,45 @@ class App:
         self._exit.callback(ledger.close)
         return ledger
 
-    @contextmanager
-    def open_gallery(self, *, wait_s: float | None = None) -> Iterator[ChromaGallery]:
-        """The embedded Chroma collection, under its lock while the context lasts."""
+    @cached_property
+    def gallery_store(self) -> GalleryStore:
+        """Where the gallery is kept: embedded Chroma, opened under its lock."""
         search = self.settings.search
-        with open_chroma(
-            self.store / "chroma",
-            card_id=self.card.id,
-            dimension=self.card.dimension,
-            max_neighbors=search.max_neighbors,
-            ef_construction=search.ef_construction,
-            ef_search=search.ef_search,
-            lock_wait_s=search.lock_wait_s if wait_s is None else wait_s,
-        ) as gallery:
+        graph = GraphSettings(
+            max_neighbors=search.max_neighbors, ef_construction=search.ef_construction, ef_search=search.ef_search
+        )
+        return ChromaStore(
+            self.store / "chroma", self.card.id, self.card.dimension, graph, lock_wait_s=search.lock_wait_s
+        )
+
+    @contextmanager
+    def writing(self) -> Iterator[Gallery]:
+        """The gallery for a writer, in agreement with the ledger; held until the context ends."""
+        with open_for_writing(self.ledger, self.gallery_store) as gallery:
             yield gallery
 
-    def follower(self) -> MirrorFollower:
-        """The mirror in memory, loaded and following the ledger until the app is closed."""
-        mirror = load_mirror(
+    def mirror(self) -> Mirror:
+        """The exact mirror of what is enrolled, as it is now."""
+        return load_mirror(
             self.ledger,
-            self.open_gallery,
+            self._patient_store.open,
             card_id=self.card.id,
             dimension=self.card.dimension,
+            max_templates=self.settings.search.mirror_max_templates,
         )
-        follower = MirrorFollower(
-            self.ledger, mirror, follow_s=self.settings.search.follow_s
-        )
+
+    def follower(self) -> MirrorFollower:
+        """The mirror, following the ledger until the app is closed."""
+        follower = MirrorFollower(self.ledger, self.mirror(), follow_s=self.settings.search.follow_s)
         follower.start()
         self._exit.callback(follower.stop)
         return follower
+
+    @property
+    def _patient_store(self) -> GalleryStore:
+        """The gallery for a reader, who has the ledger to fall back on and does not wait for a builder."""
+        store = self.gallery_store
+        return replace(store, lock_wait_s=READER_WAIT_S) if isinstance(store, ChromaStore) else store
 
     def rule(self, gallery: Gallery) -> Callable[[], Rule]:
         """The open-set rule for a gallery, computed anew when its number of people changes."""
@@ -206,9 +217,7 @@ class App:
         cameras = {camera.id: camera for camera in self.settings.cameras}
         if camera_id is not None:
             if camera_id not in cameras:
-                raise UsageError(
-                    f"--camera {camera_id}: the configuration has {', '.join(sorted(cameras))}"
-                )
+                raise UsageError(f"--camera {camera_id}: the configuration has {', '.join(sorted(cameras))}")
             return cameras[camera_id]
         if len(cameras) > 1:
             raise UsageError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from attendance.errors import ImageError, LedgerError
-from attendance.gallery import entries_of
+from attendance.gallery import announced, entries_of
 from attendance.ledger.port import Ledger
 from attendance.metrics import rank_of, top_k
 from attendance.people_csv import PersonRow
@@ -155,16 +156,11 @@ class Enroller:
             done: told how many photos were dealt with, as they are.
         """
         self._everybody.upsert(self._gallery.entries())
-        if not self._policy.dry_run:
-            self._ledger.begin_template_change()
-        try:
+        with nullcontext() if self._policy.dry_run else announced(self._ledger):
             for group in self._groups(people):
                 self._enrol(group, rows)
                 done(sum(len(work.photos.enrol) for work in group))
             self._sweep(people, rows)
-        finally:
-            if not self._policy.dry_run:
-                self._ledger.end_template_change()
         return self.result
 
     def _groups(self, people: Sequence[PersonPhotos]) -> Iterator[list[_Work]]:
@@ -172,10 +168,7 @@ class Enroller:
         group: list[_Work] = []
         for photos in people:
             group.append(self._look(photos))
-            if (
-                sum(len(work.unread) for work in group) >= GROUP_PHOTOS
-                or len(group) >= GROUP_PEOPLE
-            ):
+            if sum(len(work.unread) for work in group) >= GROUP_PHOTOS or len(group) >= GROUP_PEOPLE:
                 yield group
                 group = []
         if group:
@@ -206,14 +199,10 @@ class Enroller:
                     assert reading.reason is not None
                     self._refuse(name, reading.reason, reading.detail)
                 else:
-                    templates.append(
-                        self._template(work.photos.identity_id, name, reading)
-                    )
+                    templates.append(self._template(work.photos.identity_id, name, reading))
             self._settle(work, templates, rows.get(work.photos.identity_id))
 
-    def _settle(
-        self, work: _Work, templates: list[Template], row: PersonRow | None
-    ) -> None:
+    def _settle(self, work: _Work, templates: list[Template], row: PersonRow | None) -> None:
         """Write one person: new templates, changed details, pruned photos."""
         identity_id = work.photos.identity_id
         if work.person is None:
@@ -237,9 +226,7 @@ class Enroller:
             vanished,
         )
 
-    def _newcomer(
-        self, identity_id: str, templates: list[Template], row: PersonRow | None
-    ) -> Person | None:
+    def _newcomer(self, identity_id: str, templates: list[Template], row: PersonRow | None) -> Person | None:
         """A new person, or None where there is nothing to enrol or no consent."""
         if not templates:
             return None
@@ -260,9 +247,7 @@ class Enroller:
     def _consent(self, row: PersonRow | None) -> Consent | None:
         policy = self._policy
         if policy.consent == "attested":
-            return Consent(
-                policy="attested", version="", at=self._now(), by=policy.attested_by
-            )
+            return Consent(policy="attested", version="", at=self._now(), by=policy.attested_by)
         if row is None or not row.consent_version or row.consent_at is None:
             return None
         return Consent(
@@ -272,9 +257,7 @@ class Enroller:
             by=row.identity_id,
         )
 
-    def _accepts(
-        self, identity_id: str, templates: list[Template], *, newcomer: bool
-    ) -> bool:
+    def _accepts(self, identity_id: str, templates: list[Template], *, newcomer: bool) -> bool:
         """List who the new templates look like; whether the person may be enrolled all the same."""
         if self._policy.duplicate_threshold is None or not templates:
             return True
@@ -282,19 +265,10 @@ class Enroller:
         best: dict[str, float] = {}
         for candidates in self._everybody.nearest(queries, k=2):
             for other in candidates:
-                if (
-                    other.identity_id != identity_id
-                    and other.similarity >= self._policy.duplicate_threshold
-                ):
-                    best[other.identity_id] = max(
-                        other.similarity, best.get(other.identity_id, -1.0)
-                    )
-        for other_id, similarity in sorted(
-            best.items(), key=lambda pair: (-pair[1], pair[0])
-        ):
-            self.result.suspected_duplicates.append(
-                SuspectedDuplicate(identity_id, other_id, similarity)
-            )
+                if other.identity_id != identity_id and other.similarity >= self._policy.duplicate_threshold:
+                    best[other.identity_id] = max(other.similarity, best.get(other.identity_id, -1.0))
+        for other_id, similarity in sorted(best.items(), key=lambda pair: (-pair[1], pair[0])):
+            self.result.suspected_duplicates.append(SuspectedDuplicate(identity_id, other_id, similarity))
         if not best or not newcomer or self._policy.duplicates != "refuse":
             return True
         other_id = max(best, key=lambda key: best[key])
@@ -321,9 +295,7 @@ class Enroller:
             return
         self._store(before, after)
         after_ids = {t.template_id for t in after.templates}
-        self._gallery.remove(
-            [template_id for template_id in held if template_id not in after_ids]
-        )
+        self._gallery.remove([template_id for template_id in held if template_id not in after_ids])
         entries = entries_of(after, self._gallery.card_id)
         fresh_ids = {t.template_id for t in fresh}
         changed = [entry for entry in entries if entry.template_id in fresh_ids]
@@ -332,30 +304,16 @@ class Enroller:
 
     def _store(self, before: Person | None, after: Person) -> None:
         stored = replace(after, version=1 if before is None else before.version + 1)
-        done = (
-            self._ledger.insert_person(stored)
-            if before is None
-            else self._ledger.replace_person(stored)
-        )
+        done = self._ledger.insert_person(stored) if before is None else self._ledger.replace_person(stored)
         if not done:
-            raise LedgerError(
-                f"{after.identity_id} was changed by somebody else meanwhile: run the build again"
-            )
+            raise LedgerError(f"{after.identity_id} was changed by somebody else meanwhile: run the build again")
 
     def _vanished(self, person: Person, photos: PersonPhotos | None) -> list[Template]:
         """Templates of this source whose photo is no longer in the folder."""
-        present: set[str] = (
-            set() if photos is None else {*photos.enrol, *photos.held_out}
-        )
-        return [
-            t
-            for t in person.templates
-            if t.source_label == self._policy.source_label and t.path not in present
-        ]
+        present: set[str] = set() if photos is None else {*photos.enrol, *photos.held_out}
+        return [t for t in person.templates if t.source_label == self._policy.source_label and t.path not in present]
 
-    def _sweep(
-        self, people: Sequence[PersonPhotos], rows: Mapping[str, PersonRow]
-    ) -> None:
+    def _sweep(self, people: Sequence[PersonPhotos], rows: Mapping[str, PersonRow]) -> None:
         """People without a folder: their details from people.csv, and photos that are gone."""
         seen = {photos.identity_id for photos in people}
         for identity_id in sorted(self._ledger.person_versions().keys() - seen):
@@ -368,9 +326,7 @@ class Enroller:
                 gone = {t.template_id for t in vanished}
                 after = replace(
                     after,
-                    templates=tuple(
-                        t for t in after.templates if t.template_id not in gone
-                    ),
+                    templates=tuple(t for t in after.templates if t.template_id not in gone),
                 )
             self._write(person, after, [], vanished)
         enrolled = self._ledger.person_versions().keys()
@@ -401,14 +357,10 @@ class Enroller:
 
 def template_id(identity_id: str, source_label: str, path: str) -> str:
     """The id of the template of one photo: the same photo of the same person and source has the same id, always."""
-    return hashlib.sha256(
-        f"{identity_id}\0{source_label}\0{path}".encode()
-    ).hexdigest()[:32]
+    return hashlib.sha256(f"{identity_id}\0{source_label}\0{path}".encode()).hexdigest()[:32]
 
 
-def evaluate_probes(
-    probes: Sequence[tuple[str, str, Path]], *, stills: StillReader, gallery: Gallery
-) -> ProbeResult:
+def evaluate_probes(probes: Sequence[tuple[str, str, Path]], *, stills: StillReader, gallery: Gallery) -> ProbeResult:
     """Read the probes and look each one up.
 
     Args:
@@ -425,9 +377,7 @@ def evaluate_probes(
             failed.append(Refusal(name, reading.reason, reading.detail))
             ranks.append(0)
             continue
-        ranks.append(
-            rank_of(gallery.nearest(reading.vector[None, :], k=5)[0], identity_id)
-        )
+        ranks.append(rank_of(gallery.nearest(reading.vector[None, :], k=5)[0], identity_id))
     top1, top3, top5 = (top_k(ranks, k) if ranks else None for k in (1, 3, 5))
     return ProbeResult(top1, top3, top5, len(probes), len(failed), tuple(failed))
 
@@ -437,9 +387,7 @@ def _with_row(person: Person, row: PersonRow | None) -> Person:
     if row is None:
         return person
     said = {
-        name: value
-        for name in ("name", "department", "site", "group")
-        if (value := getattr(row, name)) is not None
+        name: value for name in ("name", "department", "site", "group") if (value := getattr(row, name)) is not None
     }
     dates = {name: getattr(row, name) for name in row.has_dates}
     consent = person.consent

@@ -1,4 +1,4 @@
-"""Photos to vectors: read, detect, choose the face, judge it, embed, in batches. Enrolment, probes and the lab share it.
+"""Photos to vectors, in batches: read, detect, choose the face, judge it, embed. Enrolment and the lab share it.
 
 A photo that cannot be used is a `Reading` with a reason, never an exception, so that one bad photo stops nothing.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from attendance.errors import ImageError
 from attendance.faces import FaceRule, choose_face
-from attendance.images import Photo, read_photo_bytes
+from attendance.images import Photo, read_photo
 from attendance.pipeline import FaceReader
 from attendance.quality import judge
 from attendance.types import Face, Float32, RefusalReason
@@ -77,49 +77,28 @@ class StillReader:
     def _open(self, path: Path) -> Reading | tuple[Path, Photo]:
         options = self._options
         try:
-            data = read_bytes(path)
-            return path, read_photo_bytes(
-                data,
-                path.name,
-                max_pixels=options.max_pixels,
-                max_side_px=options.max_side_px,
-            )
+            return path, read_photo(path, max_pixels=options.max_pixels, max_side_px=options.max_side_px)
         except ImageError as error:
-            return Reading(
-                path, "", None, None, RefusalReason(error.reason), error.detail
-            )
+            return Reading(path, "", None, None, RefusalReason(error.reason), error.detail)
 
     def _finish(self, waiting: list[Reading | tuple[Path, Photo]]) -> Iterator[Reading]:
         opened = [item for item in waiting if isinstance(item, tuple)]
         images = [photo.image for _, photo in opened]
-        chosen = [
-            self._choose(path, photo, faces)
-            for (path, photo), faces in self._detected(opened)
-        ]
+        chosen = [self._choose(path, photo, faces) for (path, photo), faces in self._detected(opened)]
         faces = [[item] if isinstance(item, Face) else [] for item in chosen]
         vectors = self._reader.embed(images, faces) if any(faces) else []
         answers = iter(
-            self._reading(
-                path, photo, item, vectors[index] if isinstance(item, Face) else None
-            )
-            for index, ((path, photo), item) in enumerate(
-                zip(opened, chosen, strict=True)
-            )
+            self._reading(path, photo, item, vectors[index] if isinstance(item, Face) else None)
+            for index, ((path, photo), item) in enumerate(zip(opened, chosen, strict=True))
         )
         for item in waiting:
             yield next(answers) if isinstance(item, tuple) else item
 
-    def _detected(
-        self, opened: list[tuple[Path, Photo]]
-    ) -> Iterator[tuple[tuple[Path, Photo], list[Face]]]:
-        found = (
-            self._reader.detect([photo.image for _, photo in opened]) if opened else []
-        )
+    def _detected(self, opened: list[tuple[Path, Photo]]) -> Iterator[tuple[tuple[Path, Photo], list[Face]]]:
+        found = self._reader.detect([photo.image for _, photo in opened]) if opened else []
         yield from zip(opened, found, strict=True)
 
-    def _choose(
-        self, path: Path, photo: Photo, faces: list[Face]
-    ) -> Face | tuple[RefusalReason, str]:
+    def _choose(self, path: Path, photo: Photo, faces: list[Face]) -> Face | tuple[RefusalReason, str]:
         options = self._options
         height, width = photo.image.shape[:2]
         choice = choose_face(faces, (height, width), options.rule)
@@ -158,16 +137,12 @@ class StillReader:
         return Reading(path, photo.sha256, None, None, item[0], item[1])
 
 
-def read_bytes(path: Path) -> bytes:
-    """The file's bytes; ImageError where they cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageError(
-            RefusalReason.UNREADABLE, f"the file cannot be read ({error.strerror})"
-        ) from error
-
-
 def sha256_of(path: Path) -> str:
-    """SHA-256 of the file's bytes in hex; ImageError where they cannot be read."""
-    return hashlib.sha256(read_bytes(path)).hexdigest()
+    """SHA-256 of a file's bytes in hex; ImageError where it cannot be read or is no regular file."""
+    try:
+        if not path.is_file():
+            raise ImageError(RefusalReason.UNREADABLE, "expected a regular file")
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ImageError(RefusalReason.UNREADABLE, f"the file cannot be read ({error.strerror})") from error

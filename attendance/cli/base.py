@@ -63,9 +63,7 @@ class Context:
         try:
             Path(self.json_path).write_text(text, encoding="utf-8")
         except OSError as error:
-            raise AttendanceError(
-                f"--json {self.json_path}: cannot be written ({error.strerror})"
-            ) from error
+            raise AttendanceError(f"--json {self.json_path}: cannot be written ({error.strerror})") from error
 
     def progress(self, items: Iterable[T], *, total: int, label: str) -> Iterable[T]:
         """Go through items with a progress bar, which appears on a terminal only."""
@@ -80,18 +78,14 @@ def common_flags() -> argparse.ArgumentParser:
     """The flags of every command, as a parent parser."""
     parent = argparse.ArgumentParser(add_help=False)
     group = parent.add_argument_group("common")
-    group.add_argument(
-        "--config", type=Path, metavar="FILE", help="YAML with any subset of the keys"
-    )
+    group.add_argument("--config", type=Path, metavar="FILE", help="YAML with any subset of the keys")
     group.add_argument(
         "--store",
         type=Path,
         metavar="DIR",
         help="folder of ledger, gallery and models (./store)",
     )
-    group.add_argument(
-        "--json", metavar="FILE", help="write the result as JSON; - is stdout"
-    )
+    group.add_argument("--json", metavar="FILE", help="write the result as JSON; - is stdout")
     group.add_argument("--quiet", action="store_true", help="print errors only")
     group.add_argument("--version", action="version", version=__version__)
     return parent
@@ -109,9 +103,7 @@ def new_parser(prog: str, description: str, example: str) -> Parser:
     )
 
 
-def add_command(
-    subparsers: Any, name: str, *, summary: str, example: str, command: Command
-) -> Parser:
+def add_command(subparsers: Any, name: str, *, summary: str, example: str, command: Command) -> Parser:
     """A subcommand with the common flags, a help page with an example, and the function that runs it."""
     parser: Parser = subparsers.add_parser(
         name,
@@ -126,9 +118,7 @@ def add_command(
     return parser
 
 
-def context_of(
-    arguments: argparse.Namespace, overrides: dict[str, Any] | None = None
-) -> Context:
+def context_of(arguments: argparse.Namespace, overrides: dict[str, Any] | None = None) -> Context:
     """Load the configuration for parsed arguments; ``overrides`` are values of a command's own flags by dotted key."""
     values = dict(overrides or {})
     if arguments.store is not None:
@@ -156,9 +146,7 @@ def guard(prog: str, body: Callable[[], int]) -> int:
         return EXIT_FAILURE
 
 
-def run(
-    parser: argparse.ArgumentParser, command: Command, argv: Sequence[str] | None = None
-) -> int:
+def run(parser: argparse.ArgumentParser, command: Command, argv: Sequence[str] | None = None) -> int:
     """Parse, load the configuration, run; the exit code."""
     arguments = parser.parse_args(argv)
     return guard(parser.prog, lambda: command(arguments, context_of(arguments)))
@@ -171,9 +159,7 @@ def existing_folder(path: Path, what: str) -> Path:
     if not path.is_dir():
         raise UsageError(f"{what} {path}: expected a folder, got a file")
     if not os.access(path, os.R_OK | os.X_OK):
-        raise UsageError(
-            f"{what} {path}: the folder cannot be read; check its permissions"
-        )
+        raise UsageError(f"{what} {path}: the folder cannot be read; check its permissions")
     return path
 
 
@@ -183,9 +169,7 @@ def _check_json_target(target: str | None) -> None:
         return
     folder = Path(target).absolute().parent
     if Path(target).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UsageError(
-            f"--json {target}: cannot be written there; name a file in an existing folder, or -"
-        )
+        raise UsageError(f"--json {target}: cannot be written there; name a file in an existing folder, or -")
 
 
 def _fail(prog: str, message: object, code: int) -> int:

@@ -32,13 +32,10 @@ from attendance.enrol import (
 )
 from attendance.errors import UsageError
 from attendance.faces import FaceRule
-from attendance.gallery import reconcile
-from attendance.images import PeopleFolder, list_people_folder
+from attendance.images import PEOPLE_FILE, PeopleFolder, list_people_folder, printable
 from attendance.people_csv import PersonRow, read_people_csv
 from attendance.search.exact import ExactGallery
 from attendance.threshold import operating_threshold
-
-PEOPLE_CSV = "people.csv"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,9 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         default="largest",
         help="which face of a photo (largest)",
     )
-    parser.add_argument(
-        "--prune", action="store_true", help="remove templates whose photo is gone"
-    )
+    parser.add_argument("--prune", action="store_true", help="remove templates whose photo is gone")
     parser.add_argument(
         "--dry-run",
         action="store_true",
@@ -87,9 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         default="",
         help="name of this source of photos",
     )
-    parser.add_argument(
-        "--strict", action="store_true", help="exit with 3 when an input was refused"
-    )
+    parser.add_argument("--strict", action="store_true", help="exit with 3 when an input was refused")
     return run(parser, build, argv)
 
 
@@ -102,42 +95,34 @@ def build(arguments: argparse.Namespace, context: Context) -> int:
     if arguments.holdout is not None and arguments.holdout < 1:
         raise UsageError(f"--holdout must be 1 or more, got {arguments.holdout}")
     folder = list_people_folder(root)
-    rows = read_people_csv(root / PEOPLE_CSV) if (root / PEOPLE_CSV).exists() else {}
-    people, probes = _plan(folder, arguments, root)
+    rows = read_people_csv(root / PEOPLE_FILE) if (root / PEOPLE_FILE).exists() else {}
+    people, probes = _plan(folder, arguments)
     with App(context.settings) as app:
         context.say(f"model {app.card.id} on {app.embedder.device}; store {app.store}")
-        result, probe_result, totals = _enrol(
-            app, context, arguments, people, probes, rows, folder
-        )
-    report = _report(
-        result, probe_result, totals, app.card.id, time.monotonic() - started
-    )
+        result, probe_result, totals = _enrol(app, context, arguments, people, probes, rows, folder)
+    report = _report(result, probe_result, totals, app.card.id, time.monotonic() - started)
+    report["ignored"] = list(folder.ignored)
     _print(context, report, result, probe_result)
     context.write_json(report)
     return EXIT_STRICT if arguments.strict and result.refused else EXIT_OK
 
 
 def _plan(
-    folder: PeopleFolder, arguments: argparse.Namespace, root: Path
+    folder: PeopleFolder, arguments: argparse.Namespace
 ) -> tuple[list[PersonPhotos], list[tuple[str, str, Path]]]:
     """What to enrol and what to probe with. The last N photos by name are held out, but never a person's only one."""
     people, probes = [], []
     holdout: int = arguments.holdout if arguments.holdout is not None else 0
-    for identity_id, paths in folder.people.items():
-        names = {path.relative_to(root).as_posix(): path for path in paths}
+    for identity_id, paths in folder.photos.items():
+        names = {printable(folder.relative(path)): path for path in paths}
         kept = max(len(names) - holdout, 1)
         held_out = dict(list(names.items())[kept:])
-        people.append(
-            PersonPhotos(identity_id, dict(list(names.items())[:kept]), held_out)
-        )
+        people.append(PersonPhotos(identity_id, dict(list(names.items())[:kept]), held_out))
         probes += [(identity_id, name, path) for name, path in held_out.items()]
     if arguments.probes is not None:
         other = list_people_folder(existing_folder(arguments.probes, "--probes"))
-        for identity_id, paths in other.people.items():
-            probes += [
-                (identity_id, path.relative_to(arguments.probes).as_posix(), path)
-                for path in paths
-            ]
+        for identity_id, paths in other.photos.items():
+            probes += [(identity_id, printable(other.relative(path)), path) for path in paths]
     return people, probes
 
 
@@ -152,8 +137,7 @@ def _enrol(
 ) -> tuple[EnrolResult, ProbeResult, tuple[int, int]]:
     rule = FaceRule(arguments.face)
     label = arguments.source_label
-    with app.open_gallery() as gallery:
-        reconcile(app.ledger, gallery)
+    with app.writing() as gallery:
         enroller = Enroller(
             app.ledger,
             gallery,
@@ -161,37 +145,23 @@ def _enrol(
             policy=_policy(app, arguments),
             now=_now,
         )
-        enroller.result.refused += [
-            Refusal(p.file, p.reason, p.detail) for p in folder.problems
-        ]
+        enroller.result.refused += [Refusal(p.file, p.reason, p.detail) for p in folder.problems]
         hidden = context.quiet or None
         total = sum(len(person.enrol) for person in people)
-        with tqdm(
-            total=total, desc="enrolling", unit="photo", disable=hidden, leave=False
-        ) as bar:
-            result = enroller.run(
-                people, rows, done=lambda photos: bar.update(photos) and None
-            )
+        with tqdm(total=total, desc="enrolling", unit="photo", disable=hidden, leave=False) as bar:
+            result = enroller.run(people, rows, done=lambda photos: bar.update(photos) and None)
         totals = gallery.counts()
-        held_out = {
-            template_id(identity_id, label, name) for identity_id, name, _ in probes
-        }
+        held_out = {template_id(identity_id, label, name) for identity_id, name, _ in probes}
         mirror = ExactGallery(app.card.id, app.card.dimension)
-        mirror.upsert(
-            [entry for entry in gallery.entries() if entry.template_id not in held_out]
-        )
-    found = evaluate_probes(
-        probes, stills=app.stills(rule=rule, strict=False), gallery=mirror
-    )
+        mirror.upsert([entry for entry in gallery.entries() if entry.template_id not in held_out])
+    found = evaluate_probes(probes, stills=app.stills(rule=rule, strict=False), gallery=mirror)
     return result, found, totals
 
 
 def _policy(app: App, arguments: argparse.Namespace) -> EnrolPolicy:
     settings, card = app.settings, app.card
     people = len(app.ledger.person_versions())
-    threshold = operating_threshold(
-        card.thresholds, target_fpir=settings.decide.target_fpir, people=people
-    )
+    threshold = operating_threshold(card.thresholds, target_fpir=settings.decide.target_fpir, people=people)
     return EnrolPolicy(
         consent=settings.consent.policy,
         attested_by=app.attested_by(),
@@ -223,9 +193,7 @@ def _report(
         "replaced": result.replaced,
         "removed": result.removed,
         "refused": [refusal.to_json() for refusal in result.refused],
-        "suspected_duplicates": [
-            pair.to_json() for pair in result.suspected_duplicates
-        ],
+        "suspected_duplicates": [pair.to_json() for pair in result.suspected_duplicates],
         "vanished": result.vanished,
         "top1": probes.top1,
         "top3": probes.top3,
@@ -238,27 +206,21 @@ def _report(
     }
 
 
-def _print(
-    context: Context, report: dict[str, Any], result: EnrolResult, probes: ProbeResult
-) -> None:
+def _print(context: Context, report: dict[str, Any], result: EnrolResult, probes: ProbeResult) -> None:
     context.say(
         f"{report['people']} people, {report['templates']} templates in the gallery: "
         f"{result.added} added, {result.replaced} replaced, {result.removed} removed in {report['seconds']:.1f} s"
     )
     for refusal in result.refused:
         context.say(f"refused   {refusal.file}: {refusal.reason}: {refusal.detail}")
+    for name in report["ignored"]:
+        context.say(f"ignored   {name}: not a photo")
     for pair in result.suspected_duplicates:
-        context.say(
-            f"duplicate {pair.identity_id} looks like {pair.other} ({pair.similarity:.3f})"
-        )
+        context.say(f"duplicate {pair.identity_id} looks like {pair.other} ({pair.similarity:.3f})")
     for path in result.vanished:
-        context.say(
-            f"vanished  {path}: its template {'is removed' if result.removed else 'stays; --prune removes it'}"
-        )
+        context.say(f"vanished  {path}: its template {'is removed' if result.removed else 'stays; --prune removes it'}")
     if probes.probes:
         hits = ", ".join(f"top-{k} {report[f'top{k}']:.1%}" for k in (1, 3, 5))
-        context.say(
-            f"{probes.probes} probes: {hits}, {probes.failed_reads} failed reads"
-        )
+        context.say(f"{probes.probes} probes: {hits}, {probes.failed_reads} failed reads")
     for refusal in probes.failed:
         context.say(f"unread    {refusal.file}: {refusal.reason}: {refusal.detail}")

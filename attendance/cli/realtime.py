@@ -20,8 +20,8 @@ from attendance.camera import Camera, open_camera
 from attendance.cli.base import EXIT_FAILURE, EXIT_OK, Context, new_parser, run
 from attendance.errors import UsageError
 from attendance.events import Event, EventLog, format_utc
-from attendance.gallery import MirrorFollower
 from attendance.kiosk import Identifiers, Kiosk, Place, Summary
+from attendance.mirror import MirrorFollower
 from attendance.pipeline import TrackView
 from attendance.types import Frame
 from attendance.window import Window, draw
@@ -60,9 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="N",
         help="frames a second of a folder of images (1)",
     )
-    parser.add_argument(
-        "--max-seconds", type=float, metavar="N", help="end after this many seconds"
-    )
+    parser.add_argument("--max-seconds", type=float, metavar="N", help="end after this many seconds")
     return run(parser, realtime, argv)
 
 
@@ -71,20 +69,14 @@ def realtime(arguments: argparse.Namespace, context: Context) -> int:
     for name in ("fps", "max_seconds"):
         value = getattr(arguments, name)
         if value is not None and not value > 0:
-            raise UsageError(
-                f"--{name.replace('_', '-')} must be above 0, got {value:g}"
-            )
+            raise UsageError(f"--{name.replace('_', '-')} must be above 0, got {value:g}")
     with ExitStack() as stack:
         app = stack.enter_context(App(context.settings))
         section = app.camera(arguments.camera)
         place = app.place(section)
         source = section.source if arguments.source is None else arguments.source
         start = _start(arguments.start, place)
-        camera = stack.enter_context(
-            open_camera(
-                source, camera_id=place.camera_id, start=start, fps=arguments.fps
-            )
-        )
+        camera = stack.enter_context(open_camera(source, camera_id=place.camera_id, start=start, fps=arguments.fps))
         events = stack.enter_context(EventLog(arguments.events))
         window = None if arguments.headless else stack.enter_context(Window())
         follower = app.follower()
@@ -106,12 +98,8 @@ def realtime(arguments: argparse.Namespace, context: Context) -> int:
     return EXIT_FAILURE if summary.failed else EXIT_OK
 
 
-def _kiosk(
-    app: App, context: Context, follower: MirrorFollower, place: Place, events: EventLog
-) -> Kiosk:
-    identifiers = Identifiers(
-        event_id=lambda: str(uuid_utils.uuid7()), now=_now, journal_id=uuid.uuid4().hex
-    )
+def _kiosk(app: App, context: Context, follower: MirrorFollower, place: Place, events: EventLog) -> Kiosk:
+    identifiers = Identifiers(event_id=lambda: str(uuid_utils.uuid7()), now=_now, journal_id=uuid.uuid4().hex)
     return Kiosk(
         app.live_path(follower.mirror),
         app.ledger,
@@ -131,12 +119,8 @@ def _start(text: str | None, place: Place) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(
-            f"--start expects a time such as 2026-01-31T08:00:00Z, got {text!r}"
-        ) from error
-    return (
-        moment if moment.tzinfo is not None else moment.replace(tzinfo=place.time_zone)
-    ).astimezone(UTC)
+        raise UsageError(f"--start expects a time such as 2026-01-31T08:00:00Z, got {text!r}") from error
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=place.time_zone)).astimezone(UTC)
 
 
 def _now() -> datetime:
@@ -152,10 +136,7 @@ def _stopping(camera: Camera) -> Iterator[list[int]]:
         received.append(number)
         camera.stop()
 
-    before = {
-        number: signal.signal(number, stop)
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield received
     finally:
@@ -163,9 +144,7 @@ def _stopping(camera: Camera) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _timed(
-    camera: Camera, max_seconds: float | None, stop: list[int]
-) -> Iterator[Frame]:
+def _timed(camera: Camera, max_seconds: float | None, stop: list[int]) -> Iterator[Frame]:
     """The camera's frames for at most ``max_seconds`` of its own clock, and of the wall's where nothing comes."""
     first: datetime | None = None
     began = time.monotonic()
@@ -175,9 +154,7 @@ def _timed(
             return
         if max_seconds is not None:
             elapsed = (frame.observed_at - first).total_seconds()
-            if elapsed >= max_seconds or (
-                camera.live and time.monotonic() - began >= max_seconds
-            ):
+            if elapsed >= max_seconds or (camera.live and time.monotonic() - began >= max_seconds):
                 return
         yield frame
 
@@ -213,10 +190,6 @@ def _line(event: Event, label: str) -> str:
 def _print(context: Context, summary: Summary) -> None:
     kinds: dict[str, Any] = summary.to_json()["events"]
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    context.say(
-        f"{summary.frames} frames; {counts}; {summary.not_recorded} not recorded"
-    )
+    context.say(f"{summary.frames} frames; {counts}; {summary.not_recorded} not recorded")
     if summary.events_lost:
-        context.say(
-            f"{summary.events_lost} events could not be written to the events file"
-        )
+        context.say(f"{summary.events_lost} events could not be written to the events file")
