@@ -1,0 +1,33 @@
+"""``python -m lab``: the lab's commands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from lab.command import Parser, add_common_flags, run
+from lab.evaluate.identification import add_identification
+from lab.evaluate.verification import add_verification
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse and run; the exit code."""
+    return run(build_parser(), argv)
+
+
+def build_parser() -> Parser:
+    """Every command and flag of the lab."""
+    parser = Parser(prog="python -m lab", description="Judge face-recognition models.", epilog="see evaluate --help")
+    add_common_flags(parser, version_only=True)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    evaluate = commands.add_parser(
+        "evaluate", help="measure a model on photos", description="Measure a model on photos.", allow_abbrev=False
+    )
+    kinds = evaluate.add_subparsers(metavar="KIND", required=True)
+    add_verification(kinds)
+    add_identification(kinds)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""``python -m lab evaluate``: how right a model is."""

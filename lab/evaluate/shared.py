@@ -1,0 +1,57 @@
+"""What both evaluations share: flags, the opened model, rates and intervals in their written form."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from attendance.app import App
+from attendance.embed.card import ModelCard
+from attendance.metrics import Floats
+from attendance.quality import LEVELS
+from lab.command import Context
+from lab.read import QUALITY_OFF, PhotoReader, open_app, open_reader
+
+FIGURE_RATES = (1e-1, 1e-2, 1e-3)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """A model ready to be judged."""
+
+    app: App
+    card: ModelCard
+    reader: PhotoReader
+
+
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that choose the model and how it reads."""
+    parser.add_argument("--model", metavar="ID", help="model to judge (model.id of the configuration)")
+    parser.add_argument("--aligned", action="store_true", help="the images are crops already: no detection")
+    parser.add_argument("--quality", choices=LEVELS, default=QUALITY_OFF, help="quality gate for reading (off)")
+
+
+@contextmanager
+def open_model(arguments: argparse.Namespace, context: Context) -> Iterator[Model]:
+    """The model that the flags and the configuration name."""
+    with open_app(context.settings, model_flag=arguments.model) as app:
+        reader = open_reader(app, aligned=arguments.aligned, quality_level=arguments.quality)
+        yield Model(app, app.card, reader)
+
+
+def rate_key(rate: float) -> str:
+    """A target rate as results name it: 0.01 is ``1e-2``."""
+    mantissa, exponent = f"{rate:e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def intervals_like(intervals: Floats) -> list[list[float]]:
+    """(S, 2) intervals as lists of low and high."""
+    return [[float(low), float(high)] for low, high in intervals]
+
+
+def figure_line(name: str, value: float, interval: list[float]) -> str:
+    """A figure and its interval for a person."""
+    return f"{name:<18} {value:.4f}  [{interval[0]:.4f}, {interval[1]:.4f}]"
