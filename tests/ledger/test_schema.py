@@ -1,0 +1,100 @@
+"""Schema versions: a released one never changes, an older file moves up whole, a newer one is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sqlite3
+import stat
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from attendance.errors import SchemaError
+from attendance.ledger import connection, schema
+from attendance.ledger.sqlite import SqliteLedger
+from attendance.types import Punch
+
+NOW = datetime(2026, 2, 1, tzinfo=UTC)
+VERSION_1 = Path(__file__).with_name("schema_1.sql")
+ADDED = (*schema.MIGRATIONS, ("ALTER TABLE people ADD COLUMN badge TEXT NOT NULL DEFAULT ''",))
+BROKEN = (*ADDED, ("CREATE TABLE more (a TEXT)", "CREATE TABLE people (a TEXT)"))
+
+
+def version_1(path: Path) -> Path:
+    """A file of schema version 1 with two people, as the first release wrote it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(VERSION_1.read_text("utf-8"))
+    return path
+
+
+def upgraded(path: Path, migrations: schema.Migrations) -> int:
+    with closing(connection.connect(path, busy_timeout_s=1.0)) as db:
+        return schema.upgrade(db, path, now=NOW, migrations=migrations)
+
+
+def versions(path: Path) -> list[int]:
+    with closing(sqlite3.connect(path)) as db:
+        return [row[0] for row in db.execute("SELECT version FROM schema ORDER BY version")]
+
+
+def test_a_file_of_version_1_opens(sqlite_path: Path) -> None:
+    with SqliteLedger(version_1(sqlite_path), cooldown_s=300.0, time_zones={}) as ledger:
+        first, second = ledger.people()
+        assert (first.identity_id, first.name, first.active_to) == ("person-01", "Name é", date(2026, 12, 31))
+        assert first.templates[0].vector.tolist() == [0.5, -0.25, 1.0, 3.0]
+        assert second.templates == ()
+        assert [punch.event_id for punch in ledger.punches()] == ["event-1", "event-2", "event-3"]
+        assert [(row.event_id, row.identity_id) for row in ledger.attendance()] == [
+            ("event-1", "person-01"),
+            ("event-3", None),
+        ]
+        assert ledger.template_revision().revision == 1
+
+
+def test_version_1_stays_as_it_was_released() -> None:
+    released = hashlib.sha256("\n".join(schema.MIGRATIONS[0]).encode()).hexdigest()
+    assert released == "b544a2362839cd74d36f6e9affbfebd68a8c4da215f43dc7f58169070df109aa"
+
+
+def test_an_older_file_moves_up_and_leaves_a_copy(sqlite_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    version_1(sqlite_path)
+    with caplog.at_level(logging.WARNING):
+        assert upgraded(sqlite_path, ADDED) == 1
+    copy = sqlite_path.with_name("ledger.sqlite.before-v2")
+    assert (versions(sqlite_path), versions(copy)) == ([1, 2], [1])
+    assert str(copy) in caplog.text
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    with closing(sqlite3.connect(sqlite_path)) as db:
+        assert db.execute("SELECT identity_id, badge FROM people").fetchall() == [("person-01", ""), ("person-02", "")]
+    assert upgraded(sqlite_path, ADDED) == 2
+
+
+def test_a_new_file_takes_every_step_and_leaves_no_copy(tmp_path: Path) -> None:
+    path = tmp_path / "new.sqlite"
+    assert upgraded(path, ADDED) == 0
+    assert versions(path) == [1, 2]
+    assert [file.name for file in tmp_path.iterdir()] == ["new.sqlite"]
+
+
+def test_a_step_that_fails_leaves_the_older_version_whole(sqlite_path: Path) -> None:
+    version_1(sqlite_path)
+    with pytest.raises(sqlite3.OperationalError):
+        upgraded(sqlite_path, BROKEN)
+    assert versions(sqlite_path) == [1]
+    with SqliteLedger(sqlite_path, cooldown_s=300.0, time_zones={}) as ledger:
+        assert len(ledger.people()) == 2
+
+
+def test_a_newer_file_is_refused_and_left_alone(sqlite_path: Path, make_punch: Callable[..., Punch]) -> None:
+    version_1(sqlite_path)
+    upgraded(sqlite_path, ADDED)
+    content = sqlite_path.read_bytes()
+    with pytest.raises(SchemaError, match=r"version 1 or lower, got 2: .*install that release") as caught:
+        SqliteLedger(sqlite_path, cooldown_s=300.0, time_zones={})
+    assert "\n" not in str(caught.value)
+    assert sqlite_path.read_bytes() == content
