@@ -9,6 +9,7 @@ not touched, the gallery counts as damaged and is rebuilt from the ledger.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -149,7 +150,8 @@ class ChromaGallery(Gallery):
             for ids in self._parts(sorted(self._collection.get(include=[])["ids"])):
                 rows = self._collection.get(ids=ids, include=["embeddings", "metadatas"])
                 vectors = np.asarray(rows["embeddings"], np.float32).reshape(len(rows["ids"]), -1)
-                lengths = np.linalg.norm(vectors, axis=1)
+                with np.errstate(over="ignore", invalid="ignore"):
+                    lengths = np.linalg.norm(vectors, axis=1)
                 if len(rows["ids"]) != len(ids) or not (np.abs(lengths - 1.0) <= LENGTH_TOLERANCE).all():
                     raise GalleryDamagedError("the gallery should hold unit vectors, got others: rebuild it")
                 owners = [metadata["identity_id"] for metadata in rows["metadatas"]]
@@ -252,7 +254,10 @@ class ChromaStore(GalleryStore):
         with _client(self.path) as client, _translated("open"):
             collection = client.get_collection(COLLECTION, embedding_function=None)
             if _graph_of(collection).get("ef_search") != self.settings.ef_search:
-                collection.modify(configuration={"hnsw": {"ef_search": self.settings.ef_search}})
+                with warnings.catch_warnings():
+                    # Chroma calls its own record of "no embedding function" deprecated here.
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    collection.modify(configuration={"hnsw": {"ef_search": self.settings.ef_search}})
 
     def _existing(self, client: Any) -> ChromaGallery:
         with _translated("open"):

@@ -48,7 +48,7 @@ def unit(*numbers: float) -> Float32:
 
 def random_units(rng: np.random.Generator, count: int) -> Float32:
     rows = rng.normal(size=(count, DIMENSION))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
 def slow_people(entries: list[GalleryEntry], query: Float32, k: int) -> list[tuple[str, float]]:
