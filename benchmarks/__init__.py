@@ -1,0 +1,1 @@
+"""Scripts that measure what the project promises, and their dated results. ``python -m benchmarks --list``."""
