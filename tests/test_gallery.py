@@ -1,0 +1,196 @@
+"""The gallery follows from the ledger: changed after it, compared with it, made anew from it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from attendance.errors import GalleryError, ModelMismatchError
+from attendance.gallery import (
+    Differences,
+    PersonChange,
+    announced,
+    apply_changes,
+    entries_of,
+    open_for_writing,
+    rebuild,
+    reconcile,
+    verify,
+)
+from attendance.ledger.port import Ledger
+from attendance.search.exact import ExactGallery
+from attendance.search.port import Gallery
+from attendance.types import GalleryEntry
+from tests.enrolled import CARD, DIMENSION, WHEN, chroma_store, open_ledger, person, template, vector
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with open_ledger(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def gallery() -> Gallery:
+    return ExactGallery(CARD, DIMENSION)
+
+
+class Failing(ExactGallery):
+    """A gallery whose writes fail."""
+
+    def upsert(self, entries: object) -> None:
+        raise GalleryError("the disk is full")
+
+
+def test_a_change_reaches_ledger_and_gallery_and_raises_the_revision(ledger: Ledger, gallery: Gallery) -> None:
+    assert apply_changes(ledger, gallery, [PersonChange(None, person(1)), PersonChange(None, person(2))]) == []
+    assert ledger.template_revision().revision == 1
+    assert not ledger.template_revision().pending
+    assert gallery.counts() == (2, 6)
+    assert verify(ledger, gallery) == Differences()
+
+
+def test_replaced_and_vanished_templates(ledger: Ledger, gallery: Gallery) -> None:
+    before = person(1)
+    apply_changes(ledger, gallery, [PersonChange(None, before)])
+    changed = template(before.templates[0].template_id, vector(77))
+    after = replace(before, version=2, templates=(changed, template("t-more", vector(78))))
+    assert apply_changes(ledger, gallery, [PersonChange(before, after)]) == []
+    held = {entry.template_id: entry.vector.tolist() for entry in gallery.entries()}
+    assert held == {changed.template_id: vector(77).tolist(), "t-more": vector(78).tolist()}
+    assert verify(ledger, gallery).clean
+
+
+def test_removal_and_deactivation_take_the_templates_out(ledger: Ledger, gallery: Gallery) -> None:
+    one, two = person(1), person(2)
+    apply_changes(ledger, gallery, [PersonChange(None, one), PersonChange(None, two)])
+    resting = replace(two, version=2, deactivated_at=WHEN)
+    assert apply_changes(ledger, gallery, [PersonChange(one, None), PersonChange(two, resting)]) == []
+    assert gallery.counts() == (0, 0)
+    assert [p.identity_id for p in ledger.people()] == [two.identity_id]
+    assert verify(ledger, gallery).clean
+    back = replace(two, version=3)
+    apply_changes(ledger, gallery, [PersonChange(resting, back)])
+    assert gallery.counts() == (1, 3)
+
+
+def test_a_forestalled_change_is_given_back_and_touches_nothing(ledger: Ledger, gallery: Gallery) -> None:
+    apply_changes(ledger, gallery, [PersonChange(None, person(1))])
+    again = PersonChange(None, replace(person(1), templates=person(9).templates))
+    stale = PersonChange(person(1), replace(person(1), version=5))
+    missing = PersonChange(person(3), None)
+    assert apply_changes(ledger, gallery, [again, stale, missing]) == [again, stale, missing]
+    assert gallery.counts() == (1, 3)
+    assert verify(ledger, gallery).clean
+
+
+def test_another_models_templates_are_refused_before_anything_is_written(ledger: Ledger, gallery: Gallery) -> None:
+    changes = [PersonChange(None, person(1)), PersonChange(None, person(2, card_id="card-b"))]
+    with pytest.raises(ModelMismatchError, match=r"set model\.id to card-b, or enrol"):
+        apply_changes(ledger, gallery, changes)
+    assert ledger.people() == []
+    assert ledger.template_revision().revision == 0
+
+
+def test_a_failing_gallery_leaves_the_mark_and_the_next_writer_catches_up(ledger: Ledger, gallery: Gallery) -> None:
+    with pytest.raises(GalleryError, match="disk is full"):
+        apply_changes(ledger, Failing(CARD, DIMENSION), [PersonChange(None, person(1))])
+    assert ledger.template_revision().pending
+    assert [p.identity_id for p in ledger.people()] == ["person-0001"]
+    assert reconcile(ledger, gallery).missing == ("t-0001-0", "t-0001-1", "t-0001-2")
+    assert not ledger.template_revision().pending
+    assert ledger.template_revision().revision > 0
+    assert verify(ledger, gallery).clean
+
+
+def test_every_kind_of_difference_is_found_and_put_right(ledger: Ledger, gallery: Gallery) -> None:
+    apply_changes(ledger, gallery, [PersonChange(None, person(n)) for n in range(4)])
+    gallery.remove(["t-0000-1"])
+    gallery.upsert(
+        [
+            GalleryEntry("t-stray", "person-0009", vector(5)),
+            GalleryEntry("t-0002-0", "person-0002", vector(6)),
+            GalleryEntry("t-0003-0", "person-0001", vector(3000)),
+        ]
+    )
+    found = verify(ledger, gallery)
+    assert found == Differences(("t-0000-1",), ("t-stray",), ("t-0002-0", "t-0003-0"))
+    assert not found.clean
+    assert str(found) == "1 missing, 1 extra, 2 different, 0 of another model"
+    assert reconcile(ledger, gallery) == found
+    assert verify(ledger, gallery).clean
+
+
+def test_nothing_to_reconcile_is_no_change(ledger: Ledger, gallery: Gallery) -> None:
+    apply_changes(ledger, gallery, [PersonChange(None, person(1))])
+    before = ledger.template_revision()
+    assert reconcile(ledger, gallery).clean
+    assert ledger.template_revision() == before
+
+
+def test_templates_of_another_model_are_told_and_never_mixed(ledger: Ledger, gallery: Gallery, tmp_path: Path) -> None:
+    with announced(ledger):
+        ledger.insert_person(person(1))
+        ledger.insert_person(person(2, templates=1, card_id="card-b"))
+        ledger.insert_person(replace(person(3, card_id="card-b"), deactivated_at=WHEN))
+    assert verify(ledger, gallery).foreign == ("t-0002-0",)
+    assert entries_of(replace(person(3, card_id="card-b"), deactivated_at=WHEN), CARD) == []
+    store = chroma_store(tmp_path)
+    with pytest.raises(ModelMismatchError, match="card-b"):
+        reconcile(ledger, gallery)
+    with pytest.raises(ModelMismatchError, match="card-b"):
+        rebuild(ledger, store)
+    assert not store.path.exists()
+
+
+def test_chroma_is_made_where_there_is_none_and_kept_in_agreement(ledger: Ledger, tmp_path: Path) -> None:
+    store = chroma_store(tmp_path)
+    with open_for_writing(ledger, store) as gallery:
+        apply_changes(ledger, gallery, [PersonChange(None, person(n)) for n in range(10)])
+        gallery.remove(["t-0003-1"])
+    with open_for_writing(ledger, store) as gallery:
+        assert verify(ledger, gallery).clean
+        assert gallery.counts() == (10, 30)
+
+
+@pytest.mark.parametrize("name", ["chroma.sqlite3", "header.bin"])
+def test_a_damaged_gallery_is_made_anew_with_a_warning(
+    ledger: Ledger, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = chroma_store(tmp_path)
+    with open_for_writing(ledger, store) as gallery:
+        apply_changes(ledger, gallery, [PersonChange(None, person(n)) for n in range(10)])
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    next(store.path.rglob(name)).write_bytes(b"\x00nonsense" * 300)
+    with open_for_writing(ledger, store) as gallery:
+        assert verify(ledger, gallery).clean
+        assert gallery.counts() == (10, 30)
+    assert "making the gallery anew from the ledger" in caplog.text
+
+
+def test_a_rebuild_takes_new_settings_and_drops_what_is_stray(ledger: Ledger, tmp_path: Path) -> None:
+    store = chroma_store(tmp_path)
+    with open_for_writing(ledger, store) as gallery:
+        apply_changes(ledger, gallery, [PersonChange(None, person(n)) for n in range(5)])
+        gallery.upsert([GalleryEntry("t-stray", "person-0009", vector(5))])
+    denser = replace(store, settings=replace(store.settings, max_neighbors=40))
+    with denser.open() as gallery:
+        found = verify(ledger, gallery)
+        assert found.extra == ("t-stray",)
+        assert "max_neighbors 32 instead of 40" in str(found)
+    assert rebuild(ledger, denser) == 15
+    with denser.open() as gallery:
+        assert verify(ledger, gallery).clean
+
+
+def test_the_context_is_left_as_it_was_when_the_body_fails(ledger: Ledger, tmp_path: Path) -> None:
+    context: AbstractContextManager[Gallery] = open_for_writing(ledger, chroma_store(tmp_path))
+    with pytest.raises(KeyError), context:
+        raise KeyError("the caller's own")
+    with chroma_store(tmp_path).open() as gallery:
+        assert gallery.counts() == (0, 0)
