@@ -61,21 +61,15 @@ class Motion:
         start = (self.start_x_px - self.centre_x_px) / self.far_px
         end = (self.end_x_px - self.centre_x_px) / self.near_px
         x = self.centre_x_px + width * ((1.0 - share) * start + share * end)
-        bob = self.bob * math.sin(
-            2 * math.pi * self.step_hz * (seconds - self.from_s) + self.phase_rad
-        )
+        bob = self.bob * math.sin(2 * math.pi * self.step_hz * (seconds - self.from_s) + self.phase_rad)
         return x, self.eye_level_px + width * (self.height + bob)
 
-    def matrix(
-        self, seconds: float, figure: Figure, *, sprite_scale: tuple[float, float]
-    ) -> Float64:
+    def matrix(self, seconds: float, figure: Figure, *, sprite_scale: tuple[float, float]) -> Float64:
         """Homography (3, 3) from the pixels of the figure, shrunk by ``sprite_scale`` in x and y, to the frame's."""
         x, y = self.place(seconds)
         width = self.face_width_px(seconds)
         scale = width / figure.face_width_px
-        swing = math.sin(
-            math.pi * self.step_hz * (seconds - self.from_s) + self.phase_rad
-        )
+        swing = math.sin(math.pi * self.step_hz * (seconds - self.from_s) + self.phase_rad)
         angle = self.roll_rad + self.sway_rad * swing
         to_origin = np.array(
             [
@@ -84,26 +78,14 @@ class Motion:
                 [0.0, 0.0, 1.0],
             ]
         )
-        bend = np.array(
-            [
-                [1.0, self.shear, 0.0],
-                [0.0, 1.0, 0.0],
-                [self.turn / width, self.nod / width, 1.0],
-            ]
-        )
+        bend = np.array([[1.0, self.shear, 0.0], [0.0, 1.0, 0.0], [self.turn / width, self.nod / width, 1.0]])
         cos, sin = math.cos(angle), math.sin(angle)
         turn = np.array([[cos, -sin, x], [sin, cos, y], [0.0, 0.0, 1.0]])
         return np.asarray(turn @ bend @ to_origin, dtype=np.float64)
 
 
 def draw_motion(
-    room: Room,
-    *,
-    start_s: float,
-    seconds: float,
-    style: Style,
-    rng: np.random.Generator,
-    leftward: bool | None,
+    room: Room, *, start_s: float, seconds: float, style: Style, rng: np.random.Generator, leftward: bool | None
 ) -> Motion:
     """Draw one walk through the room.
 
@@ -154,21 +136,11 @@ def light_figure(figure: Figure, *, style: Style, rng: np.random.Generator) -> F
     gain, gamma = rng.uniform(*style.gain), rng.uniform(*style.gamma)
     warmth, side = rng.uniform(*style.warmth), rng.uniform(*style.side_light)
     mirrored = rng.random() < style.mirror
-    offset = (np.arange(figure.rgb.shape[1], dtype=np.float32) - figure.centre[0]) / (
-        figure.face_width_px / 2
-    )
+    offset = (np.arange(figure.rgb.shape[1], dtype=np.float32) - figure.centre[0]) / (figure.face_width_px / 2)
     ramp = 1.0 + side * np.clip(offset, -1.3, 1.3)
     tint = np.array([1.0 + warmth, 1.0, 1.0 - warmth], np.float32)
-    lit = (
-        255.0
-        * gain
-        * (np.clip(figure.rgb, 0.0, 255.0) / 255.0) ** gamma
-        * ramp[None, :, None]
-        * tint
-    )
-    rgba = np.dstack(
-        [np.clip(lit, 0.0, 255.0) * figure.alpha[..., None], figure.alpha * 255.0]
-    )
+    lit = 255.0 * gain * (np.clip(figure.rgb, 0.0, 255.0) / 255.0) ** gamma * ramp[None, :, None] * tint
+    rgba = np.dstack([np.clip(lit, 0.0, 255.0) * figure.alpha[..., None], figure.alpha * 255.0])
     return np.ascontiguousarray(rgba[:, ::-1] if mirrored else rgba, dtype=np.float32)
 
 

@@ -41,12 +41,7 @@ GRACE_HOPPER = Portrait(
     (172.0, 112.0, 365.0, 345.0),
 )
 EILEEN_COLLINS = Portrait(
-    "eileen-collins",
-    "Eileen Collins",
-    "skimage",
-    "data/astronaut.png",
-    "scikit-image",
-    (174.0, 64.0, 274.0, 190.0),
+    "eileen-collins", "Eileen Collins", "skimage", "data/astronaut.png", "scikit-image", (174.0, 64.0, 274.0, 190.0)
 )
 
 

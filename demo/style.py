@@ -37,7 +37,7 @@ class Style:
         jpeg_quality: of each frame, as a network camera compresses it, 0..100.
     """
 
-    far_px: Range = (34.0, 48.0)
+    far_px: Range = (38.0, 54.0)
     near_px: Range = (95.0, 150.0)
     dwell: Range = (0.80, 0.96)
     height: Range = (-0.25, 0.35)

@@ -19,13 +19,7 @@ import numpy as np
 from attendance.errors import SourceError
 from attendance.types import Float32, Float64, RGBImage
 from demo.figure import Figure, cut_out
-from demo.motion import (
-    FRAME_WIDTH_OF_STYLE_PX,
-    Motion,
-    draw_motion,
-    light_figure,
-    smear,
-)
+from demo.motion import FRAME_WIDTH_OF_STYLE_PX, Motion, draw_motion, light_figure, smear
 from demo.room import Room, draw_room
 from demo.style import Style
 
@@ -100,28 +94,19 @@ class WalkPast:
         style: Style = STANDARD,
     ) -> None:
         if fps <= 0 or min(size) < 64:
-            raise ValueError(
-                f"expected fps above 0 and a size of at least 64 px a side, got {fps} and {size}"
-            )
+            raise ValueError(f"expected fps above 0 and a size of at least 64 px a side, got {fps} and {size}")
         rng = np.random.default_rng([seed, 0])
         self.size, self.fps = size, fps
-        self._room: Room = draw_room(
-            size, rng=rng, gain=float(rng.uniform(*style.room_gain))
-        )
+        self._room: Room = draw_room(size, rng=rng, gain=float(rng.uniform(*style.room_gain)))
         self._camera = _draw_camera(size, style, rng)
         self._walkers = [_prepare(spec, self._room, style) for spec in passes]
         self._rng = np.random.default_rng([seed, 1]).bit_generator.state
-        self.seconds = (
-            max((spec.start_s + spec.seconds for spec in passes), default=0.0) + tail_s
-        )
+        self.seconds = max((spec.start_s + spec.seconds for spec in passes), default=0.0) + tail_s
 
     @property
     def truth(self) -> tuple[Appearance, ...]:
         """Who passes from when to when, in the order in which they appear."""
-        found = [
-            Appearance(w.identity_id, w.motion.from_s, w.motion.to_s)
-            for w in self._walkers
-        ]
+        found = [Appearance(w.identity_id, w.motion.from_s, w.motion.to_s) for w in self._walkers]
         return tuple(sorted(found, key=lambda appearance: appearance.from_s))
 
     def frames(self) -> Iterator[RGBImage]:
@@ -168,13 +153,9 @@ def write_video(path: Path, walk: WalkPast) -> tuple[Appearance, ...]:
     Raises:
         SourceError: when the file cannot be written.
     """
-    writer = cv2.VideoWriter(
-        str(path), cv2.VideoWriter.fourcc(*"mp4v"), walk.fps, walk.size
-    )
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), walk.fps, walk.size)
     if not writer.isOpened():
-        raise SourceError(
-            f"{path}: expected to write an MPEG-4 video here, could not: check folder and codec"
-        )
+        raise SourceError(f"{path}: expected to write an MPEG-4 video here, could not: check folder and codec")
     try:
         for frame in walk.frames():
             writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
@@ -192,21 +173,12 @@ def one_after_another(
 ) -> list[PassSpec]:
     """Passes of these people (id, photo, face box) in turn, the room empty for ``gap_s`` before, between and after."""
     return [
-        PassSpec(
-            identity_id,
-            photo,
-            box,
-            seed * 1000 + i,
-            start_s=gap_s + i * (seconds + gap_s),
-            seconds=seconds,
-        )
+        PassSpec(identity_id, photo, box, seed * 1000 + i, start_s=gap_s + i * (seconds + gap_s), seconds=seconds)
         for i, (identity_id, photo, box) in enumerate(people)
     ]
 
 
-def _draw_camera(
-    size: tuple[int, int], style: Style, rng: np.random.Generator
-) -> _Camera:
+def _draw_camera(size: tuple[int, int], style: Style, rng: np.random.Generator) -> _Camera:
     width, height = size
     return _Camera(
         read_noise=float(rng.uniform(*style.read_noise)),
@@ -218,14 +190,7 @@ def _draw_camera(
 
 def _prepare(spec: PassSpec, room: Room, style: Style) -> _Walker:
     rng = np.random.default_rng([spec.seed, 2])
-    motion = draw_motion(
-        room,
-        start_s=spec.start_s,
-        seconds=spec.seconds,
-        style=style,
-        rng=rng,
-        leftward=spec.leftward,
-    )
+    motion = draw_motion(room, start_s=spec.start_s, seconds=spec.seconds, style=style, rng=rng, leftward=spec.leftward)
     figure = cut_out(spec.photo, spec.face_box, max_face_px=motion.near_px, rng=rng)
     unit = room.image.shape[1] / FRAME_WIDTH_OF_STYLE_PX
     return _Walker(
@@ -248,39 +213,22 @@ def _draw_walker(picture: Float32, walker: _Walker, seconds: float, room: Room) 
     x0, y0 = motion.place(max(seconds - half, motion.from_s))
     x1, y1 = motion.place(min(seconds + half, motion.to_s))
     shift = (x1 - x0, y1 - y0)
-    part = _reach(
-        sprite,
-        matrix,
-        picture,
-        margin_px=math.hypot(*shift) + 4.0 * walker.focus_px + 3.0,
-    )
+    part = _reach(sprite, matrix, picture, margin_px=math.hypot(*shift) + 4.0 * walker.focus_px + 3.0)
     if part is None:
         return
     rows, columns = part
-    there = (
-        np.array([[1.0, 0.0, -columns.start], [0.0, 1.0, -rows.start], [0.0, 0.0, 1.0]])
-        @ matrix
-    )
+    there = np.array([[1.0, 0.0, -columns.start], [0.0, 1.0, -rows.start], [0.0, 0.0, 1.0]]) @ matrix
     size = (columns.stop - columns.start, rows.stop - rows.start)
     kind = cv2.INTER_CUBIC if shrink > 1.0 else cv2.INTER_LINEAR
-    layer = smear(
-        np.asarray(
-            cv2.warpPerspective(sprite, there, size, flags=kind), dtype=np.float32
-        ),
-        shift,
-    )
+    layer = smear(np.asarray(cv2.warpPerspective(sprite, there, size, flags=kind), dtype=np.float32), shift)
     if walker.focus_px > 0.3:
-        layer = np.asarray(
-            cv2.GaussianBlur(layer, (0, 0), walker.focus_px), dtype=np.float32
-        )
+        layer = np.asarray(cv2.GaussianBlur(layer, (0, 0), walker.focus_px), dtype=np.float32)
     _hide(layer, motion, seconds, room, left_px=columns.start)
     picture[rows, columns] *= 1.0 - np.clip(layer[..., 3:] / 255.0, 0.0, 1.0)
     picture[rows, columns] += np.clip(layer[..., :3], 0.0, None)
 
 
-def _reach(
-    sprite: Float32, matrix: Float64, picture: Float32, *, margin_px: float
-) -> tuple[slice, slice] | None:
+def _reach(sprite: Float32, matrix: Float64, picture: Float32, *, margin_px: float) -> tuple[slice, slice] | None:
     """Rows and columns of the picture that the sprite can touch, None when it is outside."""
     rows, columns = sprite.shape[:2]
     corners = np.array([[[0, 0], [columns, 0], [columns, rows], [0, rows]]], np.float64)
@@ -299,15 +247,11 @@ def _shrunk(rgba: Float32, shrink: float) -> tuple[Float32, tuple[float, float]]
         return rgba, (1.0, 1.0)
     rows, columns = rgba.shape[:2]
     size = (max(round(columns * shrink), 1), max(round(rows * shrink), 1))
-    small = np.asarray(
-        cv2.resize(rgba, size, interpolation=cv2.INTER_AREA), dtype=np.float32
-    )
+    small = np.asarray(cv2.resize(rgba, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
     return small, (size[0] / columns, size[1] / rows)
 
 
-def _hide(
-    layer: Float32, motion: Motion, seconds: float, room: Room, *, left_px: int
-) -> None:
+def _hide(layer: Float32, motion: Motion, seconds: float, room: Room, *, left_px: int) -> None:
     """Cut off what is still behind the partition; a person more than three face widths on is in front of it.
 
     ``left_px`` is the frame's column that the layer begins at.
@@ -325,13 +269,9 @@ def _expose(picture: Float32, camera: _Camera, rng: np.random.Generator) -> RGBI
     height, width = picture.shape[:2]
     row, column = (int(v) for v in rng.integers(0, 65, 2))
     part = camera.noise[row : row + height, column : column + width]
-    deviation = np.sqrt(
-        camera.read_noise**2 + camera.shot_noise * np.clip(picture, 0.0, 255.0)
-    )
+    deviation = np.sqrt(camera.read_noise**2 + camera.shot_noise * np.clip(picture, 0.0, 255.0))
     noisy = np.clip(picture + deviation * part, 0.0, 255.0).round().astype(np.uint8)
     bgr = cv2.cvtColor(noisy, cv2.COLOR_RGB2BGR)
-    encoded = cv2.imencode(
-        ".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, camera.jpeg_quality]
-    )[1]
+    encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, camera.jpeg_quality])[1]
     decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), dtype=np.uint8)
     return np.ascontiguousarray(decoded[:, :, ::-1])
