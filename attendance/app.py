@@ -19,6 +19,7 @@ from attendance.detect.port import Detector
 from attendance.embed.card import ModelCard
 from attendance.embed.port import Embedder
 from attendance.embed.registry import find_card, load_embedder
+from attendance.enrol import EnrolPolicy
 from attendance.errors import ConfigError, UsageError
 from attendance.faces import FaceRule
 from attendance.gallery import open_for_writing
@@ -168,20 +169,8 @@ class App:
         def present() -> Rule:
             people, _ = gallery.counts()
             if people not in known:
-                threshold = decide.threshold
-                if threshold is None:
-                    threshold = operating_threshold(
-                        self.card.thresholds,
-                        target_fpir=decide.target_fpir,
-                        people=people,
-                    )
-                known[people] = Rule(threshold=threshold, margin=margin)
-                _log.info(
-                    "threshold %.4f, margin %.4f for %d people",
-                    threshold,
-                    margin,
-                    people,
-                )
+                known[people] = Rule(threshold=self.threshold(people), margin=margin)
+                _log.info("threshold %.4f, margin %.4f for %d people", known[people].threshold, margin, people)
             return known[people]
 
         return present
@@ -211,6 +200,27 @@ class App:
             batch_size=self.settings.model.batch_size,
         )
         return StillReader(self.reader, options)
+
+    def enrol_policy(self, *, source_label: str, prune: bool = False, dry_run: bool = False) -> EnrolPolicy:
+        """What enrolment demands; a template is suspected to be somebody else's from the live threshold on."""
+        settings = self.settings
+        people = len(self.ledger.person_versions())
+        return EnrolPolicy(
+            consent=settings.consent.policy,
+            attested_by=self.attested_by(),
+            duplicates=settings.enrol.duplicates,
+            duplicate_threshold=self.threshold(people),
+            source_label=source_label,
+            prune=prune,
+            dry_run=dry_run,
+        )
+
+    def threshold(self, people: int) -> float:
+        """The cosine that a match needs in a gallery of so many people: the fixed one, or by the target FPIR."""
+        decide = self.settings.decide
+        if decide.threshold is not None:
+            return decide.threshold
+        return operating_threshold(self.card.thresholds, target_fpir=decide.target_fpir, people=people)
 
     def camera(self, camera_id: str | None) -> CameraSection:
         """The configured camera to run: the named one, or the only one."""

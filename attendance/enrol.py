@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -190,41 +190,51 @@ class Enroller:
                 unread.append((name, path))
         return _Work(photos, person, tuple(unread))
 
+    def add(self, identity_id: str, readings: Iterable[tuple[str, Reading]], *, row: PersonRow | None) -> EnrolResult:
+        """Enrol single photos or frames of one person, each with the name to remember it by; others stay."""
+        person = self._ledger.person(identity_id)
+        self._everybody.upsert(self._gallery.entries())
+        templates = self._templates(identity_id, readings)
+        with announced(self._ledger):
+            self._settle(identity_id, person, templates, [], row)
+        return self.result
+
     def _enrol(self, group: list[_Work], rows: Mapping[str, PersonRow]) -> None:
         readings = self._stills.read(path for work in group for _, path in work.unread)
         for work in group:
-            templates = []
-            for name, reading in [(name, next(readings)) for name, _ in work.unread]:
-                if reading.vector is None:
-                    assert reading.reason is not None
-                    self._refuse(name, reading.reason, reading.detail)
-                else:
-                    templates.append(self._template(work.photos.identity_id, name, reading))
-            self._settle(work, templates, rows.get(work.photos.identity_id))
+            identity_id = work.photos.identity_id
+            templates = self._templates(identity_id, ((name, next(readings)) for name, _ in work.unread))
+            vanished = [] if work.person is None else self._vanished(work.person, work.photos)
+            self._settle(identity_id, work.person, templates, vanished, rows.get(identity_id))
 
-    def _settle(self, work: _Work, templates: list[Template], row: PersonRow | None) -> None:
+    def _templates(self, identity_id: str, readings: Iterable[tuple[str, Reading]]) -> list[Template]:
+        """Templates of the photos that could be read; the others are listed as refused."""
+        templates = []
+        for name, reading in readings:
+            if reading.vector is None:
+                assert reading.reason is not None
+                self._refuse(name, reading.reason, reading.detail)
+            else:
+                templates.append(self._template(identity_id, name, reading))
+        return templates
+
+    def _settle(
+        self,
+        identity_id: str,
+        before: Person | None,
+        fresh: list[Template],
+        vanished: list[Template],
+        row: PersonRow | None,
+    ) -> None:
         """Write one person: new templates, changed details, pruned photos."""
-        identity_id = work.photos.identity_id
-        if work.person is None:
-            person = self._newcomer(identity_id, templates, row)
-            if person is None:
-                return
-            kept: list[Template] = []
-            vanished: list[Template] = []
-        else:
-            person = _with_row(work.person, row)
-            fresh = {t.template_id for t in templates}
-            vanished = self._vanished(work.person, work.photos)
-            gone = {t.template_id for t in vanished} if self._policy.prune else set()
-            kept = [t for t in person.templates if t.template_id not in fresh | gone]
-        if not self._accepts(identity_id, templates, newcomer=work.person is None):
+        if not self._accepts(identity_id, fresh, newcomer=before is None):
             return
-        self._write(
-            work.person,
-            replace(person, templates=(*kept, *templates)),
-            templates,
-            vanished,
-        )
+        person = self._newcomer(identity_id, fresh, row) if before is None else _with_row(before, row)
+        if person is None:
+            return
+        out = {t.template_id for t in fresh} | ({t.template_id for t in vanished} if self._policy.prune else set())
+        kept = [t for t in person.templates if t.template_id not in out]
+        self._write(before, replace(person, templates=(*kept, *fresh)), fresh, vanished)
 
     def _newcomer(self, identity_id: str, templates: list[Template], row: PersonRow | None) -> Person | None:
         """A new person, or None where there is nothing to enrol or no consent."""

@@ -15,7 +15,7 @@ from attendance.faces import FaceRule, choose_face
 from attendance.images import Photo, read_photo
 from attendance.pipeline import FaceReader
 from attendance.quality import judge
-from attendance.types import Face, Float32, RefusalReason
+from attendance.types import Face, Float32, RefusalReason, RGBImage
 
 BATCH_PIXELS = 24_000_000
 
@@ -73,6 +73,12 @@ class StillReader:
                 yield from self._finish(waiting)
                 waiting, pixels, photos = [], 0, 0
         yield from self._finish(waiting)
+
+    def read_frame(self, image: RGBImage, sha256: str) -> Reading:
+        """One picture (RGB uint8 (H, W, 3)) that came from a camera and not from a file; ``sha256`` names it."""
+        height, width = image.shape[:2]
+        photo = Photo(image, original_width_px=width, original_height_px=height, scale=1.0, sha256=sha256)
+        return next(self._finish([(Path("camera"), photo)]))
 
     def _open(self, path: Path) -> Reading | tuple[Path, Photo]:
         options = self._options

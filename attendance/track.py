@@ -62,13 +62,7 @@ class Tracker:
         return ended
 
     def _end_absent(self, now: datetime) -> tuple[int, ...]:
-        ended = tuple(
-            sorted(
-                i
-                for i, live in self._live.items()
-                if now - live.seen_at > self._max_gap
-            )
-        )
+        ended = tuple(sorted(i for i, live in self._live.items() if now - live.seen_at > self._max_gap))
         for track_id in ended:
             del self._live[track_id]
         return ended
@@ -77,16 +71,10 @@ class Tracker:
         if not faces or not self._live:
             return {}
         ids = sorted(self._live)
-        overlap = iou_matrix(
-            np.stack([f.box for f in faces]), np.stack([self._live[i].box for i in ids])
-        )
+        overlap = iou_matrix(np.stack([f.box for f in faces]), np.stack([self._live[i].box for i in ids]))
         rows, columns = linear_sum_assignment(overlap, maximize=True)
         pairs = zip(rows.tolist(), columns.tolist(), strict=True)
-        return {
-            row: ids[column]
-            for row, column in pairs
-            if overlap[row, column] >= self._min_iou
-        }
+        return {row: ids[column] for row, column in pairs if overlap[row, column] >= self._min_iou}
 
 
 def iou_matrix(boxes_a: Float32, boxes_b: Float32) -> Float64:
@@ -98,6 +86,4 @@ def iou_matrix(boxes_a: Float32, boxes_b: Float32) -> Float64:
     area_a = np.prod(np.clip(a[:, 2:] - a[:, :2], 0.0, None), axis=1)
     area_b = np.prod(np.clip(b[:, 2:] - b[:, :2], 0.0, None), axis=1)
     union = area_a[:, None] + area_b[None, :] - intersection
-    return np.divide(
-        intersection, union, out=np.zeros_like(intersection), where=union > 0
-    )
+    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)

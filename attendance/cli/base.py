@@ -7,18 +7,14 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
-
-from tqdm import tqdm
+from typing import Any, NoReturn
 
 from attendance import __version__
 from attendance.config import Settings, load
 from attendance.errors import AttendanceError, UsageError
-
-T = TypeVar("T")
 
 EXIT_OK = 0
 EXIT_FAILURE = 1
@@ -65,10 +61,9 @@ class Context:
         except OSError as error:
             raise AttendanceError(f"--json {self.json_path}: cannot be written ({error.strerror})") from error
 
-    def progress(self, items: Iterable[T], *, total: int, label: str) -> Iterable[T]:
-        """Go through items with a progress bar, which appears on a terminal only."""
-        hidden = self.quiet or not sys.stderr.isatty()
-        return tqdm(items, total=total, desc=label, disable=hidden, file=sys.stderr)
+    def say_json(self, data: Any) -> None:
+        """Print JSON for a person."""
+        self.say(json.dumps(data, ensure_ascii=False, indent=2))
 
 
 Command = Callable[[argparse.Namespace, Context], int]

@@ -22,7 +22,6 @@ from attendance.cli.base import (
 )
 from attendance.enrol import (
     Enroller,
-    EnrolPolicy,
     EnrolResult,
     PersonPhotos,
     ProbeResult,
@@ -35,7 +34,6 @@ from attendance.faces import FaceRule
 from attendance.images import PEOPLE_FILE, PeopleFolder, list_people_folder, printable
 from attendance.people_csv import PersonRow, read_people_csv
 from attendance.search.exact import ExactGallery
-from attendance.threshold import operating_threshold
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -138,11 +136,12 @@ def _enrol(
     rule = FaceRule(arguments.face)
     label = arguments.source_label
     with app.writing() as gallery:
+        policy = app.enrol_policy(source_label=label, prune=arguments.prune, dry_run=arguments.dry_run)
         enroller = Enroller(
             app.ledger,
             gallery,
             app.stills(rule=rule, strict=True),
-            policy=_policy(app, arguments),
+            policy=policy,
             now=_now,
         )
         enroller.result.refused += [Refusal(p.file, p.reason, p.detail) for p in folder.problems]
@@ -156,21 +155,6 @@ def _enrol(
         mirror.upsert([entry for entry in gallery.entries() if entry.template_id not in held_out])
     found = evaluate_probes(probes, stills=app.stills(rule=rule, strict=False), gallery=mirror)
     return result, found, totals
-
-
-def _policy(app: App, arguments: argparse.Namespace) -> EnrolPolicy:
-    settings, card = app.settings, app.card
-    people = len(app.ledger.person_versions())
-    threshold = operating_threshold(card.thresholds, target_fpir=settings.decide.target_fpir, people=people)
-    return EnrolPolicy(
-        consent=settings.consent.policy,
-        attested_by=app.attested_by(),
-        duplicates=settings.enrol.duplicates,
-        duplicate_threshold=threshold,
-        source_label=arguments.source_label,
-        prune=arguments.prune,
-        dry_run=arguments.dry_run,
-    )
 
 
 def _now() -> datetime:

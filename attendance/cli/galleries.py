@@ -1,0 +1,73 @@
+"""``gallery verify|rebuild``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from attendance.app import App
+from attendance.cli.base import EXIT_FAILURE, EXIT_OK, Context, add_command
+from attendance.errors import GalleryDamagedError
+from attendance.gallery import Differences, rebuild, verify
+
+
+def register(commands: Any) -> None:
+    """Add the group's commands."""
+    group = commands.add_parser("gallery", help="check or rebuild the gallery", description="The gallery of templates.")
+    sub = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    add_command(
+        sub,
+        "verify",
+        summary="compare the gallery with the ledger; exit code 1 when they differ",
+        example="python -m attendance gallery verify",
+        command=verify_gallery,
+    )
+    add_command(
+        sub,
+        "rebuild",
+        summary="make the gallery anew from the ledger",
+        example="python -m attendance gallery rebuild",
+        command=rebuild_gallery,
+    )
+
+
+def verify_gallery(arguments: argparse.Namespace, context: Context) -> int:
+    """Compare template by template."""
+    with App(context.settings) as app:
+        try:
+            with app.gallery_store.open() as gallery:
+                differences = verify(app.ledger, gallery)
+                people, templates = gallery.counts()
+        except GalleryDamagedError as error:
+            context.say(f"the gallery cannot be opened: {error}")
+            context.write_json({"clean": False, "damaged": True, "detail": str(error)})
+            return EXIT_FAILURE
+    context.say(
+        f"{people} people, {templates} templates: "
+        + ("the gallery agrees with the ledger" if differences.clean else f"{differences}; run gallery rebuild")
+    )
+    context.write_json(_to_json(differences, people, templates))
+    return EXIT_OK if differences.clean else EXIT_FAILURE
+
+
+def rebuild_gallery(arguments: argparse.Namespace, context: Context) -> int:
+    """Make it anew; the old one stays until the new one is complete."""
+    with App(context.settings) as app:
+        templates = rebuild(app.ledger, app.gallery_store)
+    context.say(f"rebuilt with {templates} templates")
+    context.write_json({"templates": templates})
+    return EXIT_OK
+
+
+def _to_json(differences: Differences, people: int, templates: int) -> dict[str, Any]:
+    return {
+        "clean": differences.clean,
+        "damaged": False,
+        "people": people,
+        "templates": templates,
+        "missing": list(differences.missing),
+        "extra": list(differences.extra),
+        "different": list(differences.different),
+        "foreign": list(differences.foreign),
+        "fault": differences.fault,
+    }
