@@ -86,4 +86,5 @@ def iou_matrix(boxes_a: Float32, boxes_b: Float32) -> Float64:
     area_a = np.prod(np.clip(a[:, 2:] - a[:, :2], 0.0, None), axis=1)
     area_b = np.prod(np.clip(b[:, 2:] - b[:, :2], 0.0, None), axis=1)
     union = area_a[:, None] + area_b[None, :] - intersection
-    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    overlap: Float64 = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    return overlap

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
@@ -148,13 +148,20 @@ def _enrol(
         hidden = context.quiet or None
         total = sum(len(person.enrol) for person in people)
         with tqdm(total=total, desc="enrolling", unit="photo", disable=hidden, leave=False) as bar:
-            result = enroller.run(people, rows, done=lambda photos: bar.update(photos) and None)
+            result = enroller.run(people, rows, done=_advancing(bar))
         totals = gallery.counts()
         held_out = {template_id(identity_id, label, name) for identity_id, name, _ in probes}
         mirror = ExactGallery(app.card.id, app.card.dimension)
         mirror.upsert([entry for entry in gallery.entries() if entry.template_id not in held_out])
     found = evaluate_probes(probes, stills=app.stills(rule=rule, strict=False), gallery=mirror)
     return result, found, totals
+
+
+def _advancing(bar: tqdm[NoReturn]) -> Callable[[int], None]:
+    def advance(photos: int) -> None:
+        bar.update(photos)
+
+    return advance
 
 
 def _now() -> datetime:

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +57,10 @@ def enrol(arguments: argparse.Namespace, context: Context) -> int:
             raise UsageError(f"{photo}: there is no such photo")
     with App(context.settings) as app:
         stills = app.stills(rule=FaceRule(arguments.face), strict=True)
-        readings = (
-            _from_camera(app, context, arguments, stills) if arguments.from_camera else _from_photos(arguments, stills)
-        )
+        if arguments.from_camera:
+            readings = _from_camera(app, context, arguments, stills)
+        else:
+            readings = _from_photos(arguments, stills)
         with app.writing() as gallery:
             policy = app.enrol_policy(source_label=SOURCE_LABEL)
             enroller = Enroller(app.ledger, gallery, stills, policy=policy, now=_now)
@@ -111,13 +112,13 @@ def _spaced(frames: Iterator[Frame]) -> Iterator[Frame]:
     first = next(frames, None)
     if first is None:
         return
-    last = first
-    yield first
-    for frame in itertools.takewhile(
-        lambda f: (f.observed_at - first.observed_at).total_seconds() < CAMERA_LIMIT_S, frames
-    ):
-        if (frame.observed_at - last.observed_at).total_seconds() >= CAMERA_SPACING_S:
-            last = frame
+    end = first.observed_at + timedelta(seconds=CAMERA_LIMIT_S)
+    due = first.observed_at
+    for frame in itertools.chain([first], frames):
+        if frame.observed_at >= end:
+            return
+        if frame.observed_at >= due:
+            due = frame.observed_at + timedelta(seconds=CAMERA_SPACING_S)
             yield frame
 
 

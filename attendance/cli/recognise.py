@@ -74,7 +74,8 @@ def verify(arguments: argparse.Namespace, context: Context) -> int:
     """Compare two photos at the card's one-to-one threshold."""
     with App(context.settings) as app:
         first, second = (_read(app, path, arguments.face) for path in (arguments.photo_a, arguments.photo_b))
-        assert first.vector is not None and second.vector is not None
+        assert first.vector is not None
+        assert second.vector is not None
         similarity = float(first.vector @ second.vector)
         threshold = threshold_at(app.card.thresholds, VERIFY_FAR)
         model = app.card.id
