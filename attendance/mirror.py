@@ -152,8 +152,9 @@ class MirrorFollower:
         """Look at the ledger once and bring the mirror up; raises what the ledger raises, and changes nothing then."""
         now = self._ledger.template_revision()
         overdue = time.monotonic() - self._compared_at >= self._resync_s
-        if now.pending or overdue or now.revision != self._revision:
-            self._catch_up()
+        moved = now.revision != self._revision
+        if now.pending or overdue or moved:
+            self._catch_up(moved=moved)
             self._compared_at = time.monotonic()
         self._revision = now.revision
         self._looked_at = time.monotonic()
@@ -177,12 +178,18 @@ class MirrorFollower:
         self._failures += 1
         self._error = str(error)
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, *, moved: bool) -> None:
         versions = self._ledger.person_versions()
         known = self._people
         stale = [key for key, version in versions.items() if key not in known or known[key].version != version]
         loaded = {person.identity_id: person for person in self._ledger.people(stale)} if stale else {}
         gone = [key for key in known if key not in versions or (key in stale and key not in loaded)]
+        if moved and not stale and not gone:
+            # Somebody removed and enrolled again in between stands at the version that is known of the one before.
+            again = {person.identity_id: person for person in self._ledger.people()}
+            loaded = {
+                key: one for key, one in again.items() if key not in known or known[key].subject_ref != one.subject_ref
+            }
         if not loaded and not gone:
             return
         upserts = [entry for person in loaded.values() for entry in self._usable(person)]

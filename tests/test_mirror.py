@@ -162,6 +162,17 @@ def test_only_changed_people_are_loaded_and_none_while_nothing_changes(tmp_path:
         assert (ledger.loaded, ledger.compared) == ([None, ["person-0007"]], 1)
 
 
+def test_somebody_removed_and_enrolled_again_at_once_is_the_new_one(ledger: Ledger) -> None:
+    change(ledger, (None, person(1)), (None, person(2)))
+    follower = follower_of(ledger)
+    again = replace(person(1), subject_ref="ref-new", templates=(template("t-new", vector(70)),))
+    change(ledger, (person(1), None))
+    change(ledger, (None, again))
+    follower.look()
+    assert follower.people["person-0001"].subject_ref == "ref-new"
+    assert bits(follower.mirror) == truth(again, person(2))
+
+
 def test_a_writer_in_the_middle_is_watched_and_a_forgetful_one_found(ledger: Ledger) -> None:
     follower = follower_of(ledger)
     ledger.begin_template_change()
