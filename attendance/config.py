@@ -39,7 +39,7 @@ class StoreSection(_Section):
     """Where files live."""
 
     path: Path = Field(
-        Path("store"),
+        default=Path("store"),
         description="Folder of the ledger, the gallery and the models; --store sets it.",
     )
 
@@ -48,7 +48,7 @@ class LedgerSection(_Section):
     """People and punches."""
 
     url: str = Field(
-        "",
+        default="",
         description="Empty: SQLite in the store. A server comes as mongodb://...; not available yet.",
     )
 
@@ -57,41 +57,39 @@ class SearchSection(_Section):
     """The gallery of templates."""
 
     url: str = Field(
-        "",
+        default="",
         description="Empty: Chroma embedded in the store. A server comes as http://...",
     )
     backend: Literal["auto", "mirror", "chroma"] = Field(
-        "auto",
+        default="auto",
         description="Who answers live lookups: the exact mirror in memory, or a Chroma server.",
     )
     mirror_max_templates: int = Field(
-        1_000_000,
+        default=1_000_000,
         ge=1,
         description="Templates above which the mirror is refused and a Chroma server is needed.",
     )
     follow_s: float = Field(
-        1.0,
+        default=1.0,
         gt=0.0,
         le=60.0,
         description="Seconds between looks for enrolments by others.",
     )
     max_neighbors: int = Field(
-        32,
+        default=32,
         ge=2,
         le=512,
         description="Chroma's graph degree (HNSW M); fixed at creation.",
     )
-    ef_construction: int = Field(
-        200, ge=10, le=5000, description="Chroma's build breadth; fixed at creation."
-    )
+    ef_construction: int = Field(default=200, ge=10, le=5000, description="Chroma's build breadth; fixed at creation.")
     ef_search: int = Field(
-        400,
+        default=400,
         ge=10,
         le=5000,
         description="Chroma's query breadth; acts when the store is opened.",
     )
     lock_wait_s: float = Field(
-        60.0,
+        default=60.0,
         ge=0.0,
         description="Seconds to wait for another builder before giving up.",
     )
@@ -101,17 +99,15 @@ class ModelSection(_Section):
     """The embedder."""
 
     id: str = Field(
-        "dlib-resnet29",
+        default="dlib-resnet29",
         description="Model card to use; `models list` names those there are.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="Where networks run; auto takes CUDA if there."
+        default="auto", description="Where networks run; auto takes CUDA if there."
     )
-    batch_size: int = Field(
-        32, ge=1, le=1024, description="Faces embedded at once when enrolling."
-    )
+    batch_size: int = Field(default=32, ge=1, le=1024, description="Faces embedded at once when enrolling.")
     threads: int = Field(
-        2,
+        default=2,
         ge=1,
         le=256,
         description="Processor threads of the one pool that the networks share.",
@@ -121,39 +117,27 @@ class ModelSection(_Section):
 class DetectSection(_Section):
     """The detector."""
 
-    name: Literal["mtcnn"] = Field("mtcnn", description="Which detector finds faces.")
+    name: Literal["mtcnn"] = Field(default="mtcnn", description="Which detector finds faces.")
     min_face_px: int = Field(
-        40,
+        default=40,
         ge=12,
         le=2000,
         description="Smallest face looked for, in pixels of the image.",
     )
-    threshold_pnet: Fraction = Field(
-        0.6, description="Score that a proposal needs in the first stage."
-    )
-    threshold_rnet: Fraction = Field(
-        0.7, description="Score that a candidate needs in the second stage."
-    )
-    threshold_onet: Fraction = Field(
-        0.7, description="Score that a face needs in the third stage."
-    )
-    scale_factor: float = Field(
-        0.709, gt=0.3, lt=0.95, description="Ratio of neighbouring pyramid levels."
-    )
+    threshold_pnet: Fraction = Field(default=0.6, description="Score that a proposal needs in the first stage.")
+    threshold_rnet: Fraction = Field(default=0.7, description="Score that a candidate needs in the second stage.")
+    threshold_onet: Fraction = Field(default=0.7, description="Score that a face needs in the third stage.")
+    scale_factor: float = Field(default=0.709, gt=0.3, lt=0.95, description="Ratio of neighbouring pyramid levels.")
 
 
 class TrackSection(_Section):
     """One face followed over frames."""
 
-    min_iou: Fraction = Field(0.3, description="Overlap that links a face to a track.")
-    max_gap_s: float = Field(
-        1.0, gt=0.0, description="Absence in seconds after which a track ends."
-    )
-    min_frames: int = Field(
-        3, ge=1, description="Good frames needed before a track is decided."
-    )
+    min_iou: Fraction = Field(default=0.3, description="Overlap that links a face to a track.")
+    max_gap_s: float = Field(default=1.0, gt=0.0, description="Absence in seconds after which a track ends.")
+    min_frames: int = Field(default=3, ge=1, description="Good frames needed before a track is decided.")
     max_frames: int = Field(
-        10,
+        default=10,
         ge=1,
         description="Good frames fused; a decided track is embedded no further.",
     )
@@ -161,37 +145,33 @@ class TrackSection(_Section):
     @model_validator(mode="after")
     def _frames_fit(self) -> TrackSection:
         if self.max_frames < self.min_frames:
-            raise ValueError(
-                f"max_frames {self.max_frames} must not be below min_frames {self.min_frames}"
-            )
+            raise ValueError(f"max_frames {self.max_frames} must not be below min_frames {self.min_frames}")
         return self
 
 
 class QualitySection(_Section):
     """Which faces are good enough to enrol or to decide by."""
 
-    level: Literal["off", "standard"] = Field(
-        "standard", description="Gate for enrolment and live frames."
-    )
+    level: Literal["off", "standard"] = Field(default="standard", description="Gate for enrolment and live frames.")
 
 
 class DecideSection(_Section):
     """The open-set rule."""
 
     target_fpir: float = Field(
-        0.001,
+        default=0.001,
         gt=0.0,
         lt=1.0,
         description="Share of strangers' passes that may be accepted; sets the threshold.",
     )
     threshold: float | None = Field(
-        None,
+        default=None,
         ge=-1.0,
         le=1.0,
         description="A fixed cosine instead of the one computed from target_fpir.",
     )
     margin: float | None = Field(
-        None,
+        default=None,
         ge=0.0,
         le=2.0,
         description="Lead over the runner-up below which it is ambiguous; null: the card's.",
@@ -202,15 +182,15 @@ class EnrolSection(_Section):
     """Building the gallery."""
 
     duplicates: Literal["flag", "refuse"] = Field(
-        "flag", description="What happens to a suspected duplicate person."
+        default="flag", description="What happens to a suspected duplicate person."
     )
     max_pixels: int = Field(
-        120_000_000,
+        default=120_000_000,
         ge=1_000_000,
         description="Photos with more pixels than this are refused.",
     )
     max_side_px: int = Field(
-        1600,
+        default=1600,
         ge=200,
         description="Photos are shrunk to this longest side before detection.",
     )
@@ -220,7 +200,7 @@ class AttendanceSection(_Section):
     """Which punches count."""
 
     cooldown_s: float = Field(
-        300.0,
+        default=300.0,
         ge=0.0,
         description="Seconds in which a person counts once per site, direction.",
     )
@@ -229,28 +209,22 @@ class AttendanceSection(_Section):
 class CameraSection(_Section):
     """One camera."""
 
-    id: Identifier = Field(
-        "camera-1", description="Name of the camera in events and punches."
-    )
+    id: Identifier = Field(default="camera-1", description="Name of the camera in events and punches.")
     source: str = Field(
-        "0",
+        default="0",
         description="Webcam index, file, folder of images, rtsp:// or http:// address.",
     )
-    site: Identifier = Field("main", description="Site it stands at; one of sites.")
+    site: Identifier = Field(default="main", description="Site it stands at; one of sites.")
     direction: Direction = Field(
-        Direction.UNSPECIFIED, description="Way it counts people: in, out, unspecified."
+        default=Direction.UNSPECIFIED, description="Way it counts people: in, out, unspecified."
     )
 
 
 class SiteSection(_Section):
     """One site."""
 
-    id: Identifier = Field(
-        "main", description="Name of the site in events and punches."
-    )
-    time_zone: str = Field(
-        "UTC", description="IANA time zone that cuts its days, such as Europe/Berlin."
-    )
+    id: Identifier = Field(default="main", description="Name of the site in events and punches.")
+    time_zone: str = Field(default="UTC", description="IANA time zone that cuts its days, such as Europe/Berlin.")
 
     @field_validator("time_zone")
     @classmethod
@@ -258,9 +232,7 @@ class SiteSection(_Section):
         try:
             ZoneInfo(value)
         except (KeyError, ValueError, OSError) as error:
-            raise ValueError(
-                "expected an IANA time zone such as Europe/Berlin"
-            ) from error
+            raise ValueError("expected an IANA time zone such as Europe/Berlin") from error
         return value
 
 
@@ -268,20 +240,16 @@ class ConsentSection(_Section):
     """How agreement is established."""
 
     policy: Literal["attested", "per_person"] = Field(
-        "attested",
+        default="attested",
         description="attested: the operator vouches for the folder; per_person: people.csv carries it.",
     )
-    attested_by: str = Field(
-        "", description="Who vouches; empty: the operating system's user."
-    )
+    attested_by: str = Field(default="", description="Who vouches; empty: the operating system's user.")
 
 
 class LogSection(_Section):
     """What is logged, on stderr."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        "warning", description="Least severity shown."
-    )
+    level: Literal["debug", "info", "warning", "error"] = Field(default="warning", description="Least severity shown.")
 
 
 class Settings(_Section):
@@ -297,8 +265,8 @@ class Settings(_Section):
     decide: DecideSection = Field(default_factory=DecideSection)
     enrol: EnrolSection = Field(default_factory=EnrolSection)
     attendance: AttendanceSection = Field(default_factory=AttendanceSection)
-    cameras: tuple[CameraSection, ...] = Field((CameraSection(),), min_length=1)
-    sites: tuple[SiteSection, ...] = Field((SiteSection(),), min_length=1)
+    cameras: tuple[CameraSection, ...] = Field(default=(CameraSection(),), min_length=1)
+    sites: tuple[SiteSection, ...] = Field(default=(SiteSection(),), min_length=1)
     consent: ConsentSection = Field(default_factory=ConsentSection)
     log: LogSection = Field(default_factory=LogSection)
 
@@ -314,17 +282,13 @@ class Settings(_Section):
         known = {site.id for site in self.sites}
         for camera in self.cameras:
             if camera.site not in known:
-                raise ValueError(
-                    f"cameras: {camera.id} stands at site {camera.site}, known are {sorted(known)}"
-                )
+                raise ValueError(f"cameras: {camera.id} stands at site {camera.site}, known are {sorted(known)}")
         return self
 
     @model_validator(mode="after")
     def _backend_fits(self) -> Settings:
         if self.search.backend == "chroma" and not self.search.url:
-            raise ValueError(
-                "search: backend chroma needs search.url of a Chroma server; use auto or mirror without"
-            )
+            raise ValueError("search: backend chroma needs search.url of a Chroma server; use auto or mirror without")
         return self
 
     def time_zones(self) -> dict[str, ZoneInfo]:
@@ -351,13 +315,9 @@ def load(
     values, lines = _read(path)
     origin = str(path) if path is not None else "defaults"
     sources: dict[str, str] = {}
-    for name, text in _from_environment(
-        os.environ if environment is None else environment
-    ):
+    for name, text in _from_environment(os.environ if environment is None else environment):
         _put(values, name, _scalar(text))
-        sources[name] = (
-            f"environment {ENVIRONMENT_PREFIX}{name.upper().replace('.', '__')}"
-        )
+        sources[name] = f"environment {ENVIRONMENT_PREFIX}{name.upper().replace('.', '__')}"
     for name, value in (overrides or {}).items():
         _put(values, name, value)
         sources[name] = "flag"
@@ -376,24 +336,16 @@ def _read(path: Path | None) -> tuple[dict[str, Any], dict[str, int]]:
         values = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigError(
-            f"{path}: cannot be read ({reason}): give --config a YAML file"
-        ) from error
+        raise ConfigError(f"{path}: cannot be read ({reason}): give --config a YAML file") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
-        raise ConfigError(
-            f"{path}: line {line}: not valid YAML ({error.problem}): mend the file"
-        ) from error
+        raise ConfigError(f"{path}: line {line}: not valid YAML ({error.problem}): mend the file") from error
     except yaml.YAMLError as error:
-        raise ConfigError(
-            f"{path}: not valid YAML ({str(error).splitlines()[0]}): mend the file"
-        ) from error
+        raise ConfigError(f"{path}: not valid YAML ({str(error).splitlines()[0]}): mend the file") from error
     if values is None:
         return {}, {}
     if not isinstance(values, dict):
-        raise ConfigError(
-            f"{path}: line 1: expected a mapping of sections, got {type(values).__name__}"
-        )
+        raise ConfigError(f"{path}: line 1: expected a mapping of sections, got {type(values).__name__}")
     lines: dict[str, int] = {}
     _note_lines(node, "", lines)
     return values, lines
@@ -415,9 +367,7 @@ def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, str]]:
     found = []
     for name, text in sorted(environment.items()):
         if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
-            found.append(
-                (name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", "."), text)
-            )
+            found.append((name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", "."), text))
     return found
 
 

@@ -96,7 +96,7 @@ def build(arguments: argparse.Namespace, context: Context) -> int:
     rows = read_people_csv(root / PEOPLE_FILE) if (root / PEOPLE_FILE).exists() else {}
     people, probes = _plan(folder, arguments)
     with App(context.settings) as app:
-        context.say(f"model {app.card.id} on {app.embedder.device}; store {app.store}")
+        context.say(f"{app.embedder.describe()}; store {app.store}")
         result, probe_result, totals = _enrol(app, context, arguments, people, probes, rows, folder)
     report = _report(result, probe_result, totals, app.card.id, time.monotonic() - started)
     report["ignored"] = list(folder.ignored)

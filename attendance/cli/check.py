@@ -8,9 +8,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from attendance.app import App
@@ -138,7 +136,7 @@ def _gallery(app: App) -> Finding:
 
 
 def _camera(camera_id: str, source: str) -> Finding:
-    with closing(open_camera(source, camera_id=camera_id, start=datetime.now(UTC), fps=None)) as camera:
+    with open_camera(source, camera_id=camera_id) as camera:
         frame = next(iter(camera), None)
     if frame is None:
         return Finding(f"camera {camera_id}", "failure", "it opened, but no picture came")

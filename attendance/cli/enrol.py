@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import itertools
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -95,7 +93,7 @@ def _from_camera(
     context.say("look at the camera; turn your head a little between the frames")
     readings: list[tuple[str, Reading]] = []
     refusals: list[tuple[str, Reading]] = []
-    with closing(open_camera(source, camera_id=section.id, start=_now(), fps=None)) as camera:
+    with open_camera(source, camera_id=section.id) as camera:
         for frame in _spaced(camera):
             name = f"camera {frame.observed_at.isoformat(timespec='milliseconds')}"
             reading = stills.read_frame(frame.image, hashlib.sha256(frame.image.tobytes()).hexdigest())
@@ -107,17 +105,15 @@ def _from_camera(
     return readings if readings else refusals[-1:]
 
 
-def _spaced(frames: Iterator[Frame]) -> Iterator[Frame]:
+def _spaced(frames: Iterable[Frame]) -> Iterator[Frame]:
     """Frames at least half a second apart, for a minute at most."""
-    first = next(frames, None)
-    if first is None:
-        return
-    end = first.observed_at + timedelta(seconds=CAMERA_LIMIT_S)
-    due = first.observed_at
-    for frame in itertools.chain([first], frames):
+    due: datetime | None = None
+    end: datetime | None = None
+    for frame in frames:
+        end = frame.observed_at + timedelta(seconds=CAMERA_LIMIT_S) if end is None else end
         if frame.observed_at >= end:
             return
-        if frame.observed_at >= due:
+        if due is None or frame.observed_at >= due:
             due = frame.observed_at + timedelta(seconds=CAMERA_SPACING_S)
             yield frame
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -16,7 +18,7 @@ from typing import Any
 import uuid_utils
 
 from attendance.app import App
-from attendance.camera import Camera, open_camera
+from attendance.camera import Camera, Health, open_camera, source_kind
 from attendance.cli.base import EXIT_FAILURE, EXIT_OK, Context, new_parser, run
 from attendance.errors import UsageError
 from attendance.events import Event, EventLog, format_utc
@@ -75,26 +77,17 @@ def realtime(arguments: argparse.Namespace, context: Context) -> int:
         section = app.camera(arguments.camera)
         place = app.place(section)
         source = section.source if arguments.source is None else arguments.source
-        start = _start(arguments.start, place)
+        start = _start(arguments.start, source, place)
         camera = stack.enter_context(open_camera(source, camera_id=place.camera_id, start=start, fps=arguments.fps))
         events = stack.enter_context(EventLog(arguments.events))
         window = None if arguments.headless else stack.enter_context(Window())
         follower = app.follower()
         context.say(_banner(app, camera, follower, start))
         kiosk = _kiosk(app, context, follower, place, events)
-        stop = stack.enter_context(_stopping(camera))
-        summary = kiosk.run(
-            _timed(camera, arguments.max_seconds, stop),
-            show=_shower(window, follower, stop),
-        )
-        _print(context, summary)
-        context.write_json(
-            {
-                **summary.to_json(),
-                "model": app.card.id,
-                "camera": camera.health().to_json(),
-            }
-        )
+        signals = stack.enter_context(_signals())
+        summary = kiosk.run(_frames(camera, arguments.max_seconds, signals), show=_shower(window, follower))
+        _print(context, summary, camera.health)
+        context.write_json({**summary.to_json(), "model": app.card.id, "camera": _health(camera.health)})
     return EXIT_FAILURE if summary.failed else EXIT_OK
 
 
@@ -112,10 +105,10 @@ def _kiosk(app: App, context: Context, follower: MirrorFollower, place: Place, e
     )
 
 
-def _start(text: str | None, place: Place) -> datetime:
-    """When a file begins; a time without an offset is the site's local time."""
+def _start(text: str | None, source: str, place: Place) -> datetime | None:
+    """When a recording begins, now unless said; None for a live source. A time without an offset is the site's."""
     if text is None:
-        return _now()
+        return None if source_kind(source).is_live else _now()
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
@@ -128,15 +121,14 @@ def _now() -> datetime:
 
 
 @contextmanager
-def _stopping(camera: Camera) -> Iterator[list[int]]:
-    """SIGINT and SIGTERM end the camera: the frame in work is finished, then the run ends as if the film had."""
+def _signals() -> Iterator[list[int]]:
+    """SIGINT and SIGTERM are noted: the frame in work is finished, then the run ends as if the film had."""
     received: list[int] = []
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def note(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        camera.stop()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield received
     finally:
@@ -144,39 +136,39 @@ def _stopping(camera: Camera) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _timed(camera: Camera, max_seconds: float | None, stop: list[int]) -> Iterator[Frame]:
-    """The camera's frames for at most ``max_seconds`` of its own clock, and of the wall's where nothing comes."""
-    first: datetime | None = None
+def _frames(camera: Camera, max_seconds: float | None, signals: list[int]) -> Iterator[Frame]:
+    """The camera's frames until a signal, or for ``max_seconds`` of its own clock (and the wall's, if it is live)."""
+    limit = math.inf if max_seconds is None else max_seconds
     began = time.monotonic()
-    for frame in camera:
+    first: datetime | None = None
+
+    def keep_going() -> bool:
+        return not signals and not (camera.is_live and time.monotonic() - began >= limit)
+
+    for frame in camera.frames(keep_going=keep_going):
         first = frame.observed_at if first is None else first
-        if stop:
+        if (frame.observed_at - first).total_seconds() >= limit:
             return
-        if max_seconds is not None:
-            elapsed = (frame.observed_at - first).total_seconds()
-            if elapsed >= max_seconds or (camera.live and time.monotonic() - began >= max_seconds):
-                return
         yield frame
 
 
-def _shower(window: Window | None, follower: MirrorFollower, stop: list[int]) -> Show:
+def _shower(window: Window | None, follower: MirrorFollower) -> Show:
     def name_of(identity_id: str) -> str:
         person = follower.people.get(identity_id)
         return identity_id if person is None else person.label
 
     def show(frame: Frame, views: tuple[TrackView, ...]) -> bool:
-        open_still = window is None or window.show(draw(frame.image, views, name_of))
-        return open_still and not stop
+        return window is None or window.show(draw(frame.image, views, name_of))
 
     return show
 
 
-def _banner(app: App, camera: Camera, follower: MirrorFollower, start: datetime) -> str:
+def _banner(app: App, camera: Camera, follower: MirrorFollower, start: datetime | None) -> str:
     people, templates = follower.mirror.counts()
     rule = app.rule(follower.mirror)()
-    begin = "" if camera.live else f", from {format_utc(start)}"
+    begin = "" if start is None else f" from {format_utc(start)}"
     return (
-        f"{camera.name}{begin}; model {app.card.id} on {app.embedder.device}; {people} people, {templates} templates; "
+        f"{camera.source}{begin}; {app.embedder.describe()}; {people} people, {templates} templates; "
         f"threshold {rule.threshold:.3f}, margin {rule.margin:.3f}"
     )
 
@@ -187,9 +179,17 @@ def _line(event: Event, label: str) -> str:
     return f"{format_utc(event.observed_at)}  {event.kind:<9} {label}{similarity}{why}"
 
 
-def _print(context: Context, summary: Summary) -> None:
+def _print(context: Context, summary: Summary, health: Health) -> None:
     kinds: dict[str, Any] = summary.to_json()["events"]
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     context.say(f"{summary.frames} frames; {counts}; {summary.not_recorded} not recorded")
     if summary.events_lost:
         context.say(f"{summary.events_lost} events could not be written to the events file")
+    if health.last_error is not None:
+        context.say(f"camera: {health.state}, {health.reconnects} reconnects, last trouble: {health.last_error}")
+
+
+def _health(health: Health) -> dict[str, Any]:
+    """The camera's health as JSON values."""
+    last = health.last_frame_at
+    return {**asdict(health), "state": str(health.state), "last_frame_at": None if last is None else format_utc(last)}
