@@ -101,14 +101,14 @@ def add_identification(commands: Any) -> None:
 
 def identification(arguments: argparse.Namespace, context: Context) -> None:
     """The command's body."""
-    enrolled = _listed(arguments.gallery, "--gallery")
-    probes = _listed(arguments.probes, "--probes")
-    strangers = NOBODY if arguments.strangers is None else _listed(arguments.strangers, "--strangers")
+    enrolled = list_photos(arguments.gallery, "--gallery")
+    probes = list_photos(arguments.probes, "--probes")
+    strangers = NOBODY if arguments.strangers is None else list_photos(arguments.strangers, "--strangers")
     _require_disjoint(enrolled, probes, strangers)
     with open_model(arguments, context) as model:
-        gallery, refused = _enrol(model, enrolled, context)
-        known = _look_up(model, gallery, probes, context=context, label="probes")
-        others = _look_up(model, gallery, strangers, context=context, label="strangers")
+        gallery, refused = enrol(model, enrolled, context)
+        known = look_up(model, gallery, probes, context=context, label="probes")
+        others = look_up(model, gallery, strangers, context=context, label="strangers")
         rule = model.app.rule(gallery)()
         card = model.card
     result = judge_lookups(known, others, rule)
@@ -179,7 +179,8 @@ def _indices(people: Sequence[str]) -> np.ndarray:
     return np.array([places[person] for person in people], dtype=np.int64)
 
 
-def _listed(folder: Path, flag: str) -> Listed:
+def list_photos(folder: Path, flag: str) -> Listed:
+    """The photos of ``folder/<person>/``; UsageError, naming the flag, where there is none."""
     found = list_people_folder(existing_folder(folder, flag))
     photos = [(person, path) for person, paths in found.photos.items() for path in paths]
     # A link that leads nowhere has a photo's name and is no photo: it stays in the count, as a failed read.
@@ -212,7 +213,8 @@ def _read(model: Model, listed: Listed, *, context: Context, label: str) -> Vect
     )
 
 
-def _enrol(model: Model, listed: Listed, context: Context) -> tuple[ExactGallery, tuple[Failure, ...]]:
+def enrol(model: Model, listed: Listed, context: Context) -> tuple[ExactGallery, tuple[Failure, ...]]:
+    """A gallery of the photos that can be read, and those that cannot."""
     read = _read(model, listed, context=context, label="gallery")
     gallery = ExactGallery(model.card.id, model.card.dimension)
     gallery.upsert(
@@ -223,7 +225,8 @@ def _enrol(model: Model, listed: Listed, context: Context) -> tuple[ExactGallery
     return gallery, (*listed.broken, *read.failures)
 
 
-def _look_up(model: Model, gallery: ExactGallery, listed: Listed, *, context: Context, label: str) -> Looked:
+def look_up(model: Model, gallery: ExactGallery, listed: Listed, *, context: Context, label: str) -> Looked:
+    """Read photos and look each one up."""
     read = _read(model, listed, context=context, label=label)
     answers = iter(gallery.nearest(read.vectors[read.read], k=LISTED))
     candidates = [tuple(next(answers)) if is_read else () for is_read in read.read]
