@@ -25,4 +25,4 @@ def local_day(moment: datetime, zone: ZoneInfo) -> date:
 
 def local_clock(moment: datetime, zone: ZoneInfo) -> str:
     """What a clock on the wall in ``zone`` showed at a moment (aware UTC), as HH:MM:SS."""
-    return local_moment(moment, zone).strftime("%H:%M:%S")
+    return local_moment(moment, zone).time().isoformat(timespec="seconds")

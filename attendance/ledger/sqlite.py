@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from attendance.errors import LedgerError
 from attendance.ledger import connection, rows, schema
-from attendance.ledger.counting import chain_of, changes, counted_in_order
+from attendance.ledger.counting import chain_of, changes, counted_in_order, order_of
 from attendance.ledger.instants import from_text, to_text
 from attendance.ledger.port import EVERYTHING, Ledger, PunchQuery, Recorded, Setting
 from attendance.ledger.rows import Seen
@@ -203,6 +204,7 @@ class SqliteLedger(Ledger):
         db.execute("DELETE FROM attendance WHERE site = ?", (site,))
         chains = groupby(_read_site(db, site), key=chain_of)
         counts = [seen for _, chain in chains for seen in counted_in_order(chain, self._rules.cooldown_s)]
+        counts.sort(key=order_of)
         _insert_attendance(db, counts, rules)
         db.execute(
             "INSERT INTO sites (site_id, time_zone, rules) VALUES (?, ?, ?) ON CONFLICT (site_id) "
@@ -307,13 +309,15 @@ def _read_site(db: sqlite3.Connection, site: str) -> Iterator[Seen]:
 def _insert_attendance(db: sqlite3.Connection, counts: Iterable[Seen], rules: SiteRules) -> None:
     insert = f"INSERT INTO attendance ({rows.ATTENDANCE}) VALUES ({rows.holes(rows.ATTENDANCE)})"
     names: dict[str, str | None] = {}
-    for seen in counts:
+
+    def columns(seen: Seen) -> tuple[Any, ...]:
         if seen.subject_ref not in names:
             row = db.execute("SELECT identity_id FROM people WHERE subject_ref = ?", (seen.subject_ref,)).fetchone()
             names[seen.subject_ref] = None if row is None else row["identity_id"]
-        identity_id = names[seen.subject_ref]
-        row_value = attendance_row(seen, rules, camera_id=seen.camera_id, identity_id=identity_id)
-        db.execute(insert, rows.attendance_columns(row_value, rules))
+        name = names[seen.subject_ref]
+        return rows.attendance_columns(attendance_row(seen, rules, camera_id=seen.camera_id, identity_id=name), rules)
+
+    db.executemany(insert, map(columns, counts))
 
 
 def _conditions(query: PunchQuery, person: str) -> tuple[str, list[str]]:
