@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from attendance.detect import pyramid
-from attendance.detect.boxes import HEADS, Int64
+from attendance.detect.boxes import Int64
+from attendance.detect.fused import WINDOW_HEADS, FusedONet, FusedPNet, FusedRNet
 from attendance.detect.pyramid import Level, UInt32
 from attendance.detect.weights import FILES, load_weights, weights_folder
 from attendance.detect.workers import Workers
@@ -22,11 +23,13 @@ from attendance.types import Float32
 
 RNET_SIDE_PX = 24
 ONET_SIDE_PX = 48
-ONET_HEADS = 16
+CROP_HEADS = {RNET_SIDE_PX: 6, ONET_SIDE_PX: 16}
 
-# Input pixels and crops that one thread takes through a network in one go, so that activations stay in its cache.
+# What one thread takes through a network in one go: enough that calls cost little, not so much that memory grows with
+# the picture. A level of PIECE_PX input pixels or more is cut into as many bands as there are threads, or more.
 PIECE_PX = 16_384
-PIECE_CROPS = {RNET_SIDE_PX: 16, ONET_SIDE_PX: 4}
+MOST_PIECE_PX = 262_144
+PIECE_CROPS = {RNET_SIDE_PX: 64, ONET_SIDE_PX: 16}
 DEVICE_CROPS = 4096
 
 Piece = tuple[int, int, int, int, int]  # level, first image, past the last, first row of windows, past the last
@@ -36,8 +39,13 @@ class Backend(ABC):
     """Runs the networks on pictures given as integral images (N, H + 1, W + 1, 3), see `pyramid.integral`."""
 
     @abstractmethod
-    def windows(self, sums: UInt32, levels: Sequence[Level]) -> list[Float32]:
-        """PNet on every level: one array (N, rows, columns, 6) each."""
+    def windows(self, sums: UInt32, levels: Sequence[Level], least_logit: float) -> list[Float32]:
+        """PNet on every level.
+
+        Returns:
+            One array (N, rows, columns, 5) per level: difference of the logits, four box offsets. The offsets are
+            there where the difference reaches ``least_logit``, and mean nothing elsewhere.
+        """
 
     @abstractmethod
     def crops(self, side_px: int, sums: UInt32, images: Int64, boxes: Float32) -> Float32:
@@ -45,43 +53,41 @@ class Backend(ABC):
 
 
 class ProcessorBackend(Backend):
-    """Pieces that fit a core's cache, each resized and taken through the whole network by one thread."""
+    """Pieces, each resized and taken through the whole network by one thread."""
 
     def __init__(self, workers: Workers) -> None:
+        pnet, rnet, onet = _nets()
         self._workers = workers
-        self._pnet, self._nets = _nets(torch.device("cpu"))
+        self._pnet = FusedPNet(pnet)
+        self._nets: dict[int, FusedRNet | FusedONet] = {RNET_SIDE_PX: FusedRNet(rnet), ONET_SIDE_PX: FusedONet(onet)}
 
-    def windows(self, sums: UInt32, levels: Sequence[Level]) -> list[Float32]:
+    def windows(self, sums: UInt32, levels: Sequence[Level], least_logit: float) -> list[Float32]:
         """As `Backend.windows`."""
-        maps = [np.empty((sums.shape[0], level.rows, level.columns, HEADS), np.float32) for level in levels]
+        maps = [np.empty((sums.shape[0], level.rows, level.columns, WINDOW_HEADS), np.float32) for level in levels]
 
         def run(piece: Piece) -> None:
             index, first, past, top, bottom = piece
             level = levels[index]
-            rows = min(2 * (bottom - top) + 11, level.height - 2 * top)
+            rows = min(2 * (bottom - top) + 10, level.height - 2 * top)
             picture = np.empty((past - first, rows, level.width, 3), np.float32)
             pyramid.resized_rows(sums[first:past], level.height, 2 * top, picture)
             with torch.inference_mode():
-                found = self._pnet(torch.from_numpy(picture).permute(0, 3, 1, 2))
-                maps[index][first:past, top:bottom] = found.permute(0, 2, 3, 1).numpy()[:, : bottom - top]
+                maps[index][first:past, top:bottom] = self._pnet(picture, least_logit)
 
-        self._workers.map(run, _pieces(sums.shape[0], levels))
+        self._workers.map(run, _pieces(sums.shape[0], levels, self._workers.threads))
         return maps
 
     def crops(self, side_px: int, sums: UInt32, images: Int64, boxes: Float32) -> Float32:
         """As `Backend.crops`."""
-        net, heads = self._nets[side_px]
-        found = np.empty((len(boxes), heads), np.float32)
-        step = PIECE_CROPS[side_px]
+        found = np.empty((len(boxes), CROP_HEADS[side_px]), np.float32)
 
-        def run(start: int) -> None:
-            piece = slice(start, start + step)
-            pictures = np.empty((len(boxes[piece]), side_px, side_px, 3), np.float32)
+        def run(piece: slice) -> None:
+            pictures = np.empty((piece.stop - piece.start, side_px, side_px, 3), np.float32)
             pyramid.crop(sums, images[piece], boxes[piece], pictures)
             with torch.inference_mode():
-                found[piece] = net(torch.from_numpy(pictures).permute(0, 3, 1, 2)).numpy()
+                found[piece] = self._nets[side_px](pictures)
 
-        self._workers.map(run, range(0, len(boxes), step))
+        self._workers.map(run, _shares(len(boxes), PIECE_CROPS[side_px], self._workers.threads))
         return found
 
 
@@ -91,10 +97,12 @@ class DeviceBackend(Backend):
     def __init__(self, workers: Workers, device: torch.device) -> None:
         self._workers = workers
         self._device = device
-        self._pnet, self._nets = _nets(device)
+        pnet, rnet, onet = _nets()
+        self._pnet = pnet.to(device)
+        self._nets: dict[int, nn.Module] = {RNET_SIDE_PX: rnet.to(device), ONET_SIDE_PX: onet.to(device)}
 
-    def windows(self, sums: UInt32, levels: Sequence[Level]) -> list[Float32]:
-        """As `Backend.windows`."""
+    def windows(self, sums: UInt32, levels: Sequence[Level], least_logit: float) -> list[Float32]:
+        """As `Backend.windows`; offsets are there for every window."""
         pictures = [np.empty((sums.shape[0], level.height, level.width, 3), np.float32) for level in levels]
 
         def resize(job: tuple[int, int]) -> None:
@@ -103,49 +111,56 @@ class DeviceBackend(Backend):
 
         self._workers.map(resize, [(index, n) for index in range(len(levels)) for n in range(sums.shape[0])])
         with torch.inference_mode():
-            found = [self._pnet(self._there(picture)).permute(0, 2, 3, 1).contiguous() for picture in pictures]
-            return [windows.cpu().numpy() for windows in found]
+            found = [self._pnet(self._there(picture)) for picture in pictures]
+            maps = [torch.cat((heads[:, 1:2] - heads[:, :1], heads[:, 2:]), dim=1) for heads in found]
+            return [windows.permute(0, 2, 3, 1).contiguous().cpu().numpy() for windows in maps]
 
     def crops(self, side_px: int, sums: UInt32, images: Int64, boxes: Float32) -> Float32:
         """As `Backend.crops`."""
-        net, heads = self._nets[side_px]
         pictures = np.empty((len(boxes), side_px, side_px, 3), np.float32)
-        step = PIECE_CROPS[side_px]
 
-        def cut(start: int) -> None:
-            piece = slice(start, start + step)
+        def cut(piece: slice) -> None:
             pyramid.crop(sums, images[piece], boxes[piece], pictures[piece])
 
-        self._workers.map(cut, range(0, len(boxes), step))
-        found = np.empty((len(boxes), heads), np.float32)
+        self._workers.map(cut, _shares(len(boxes), PIECE_CROPS[side_px], self._workers.threads))
+        found = np.empty((len(boxes), CROP_HEADS[side_px]), np.float32)
         with torch.inference_mode():
             for start in range(0, len(boxes), DEVICE_CROPS):
                 piece = slice(start, start + DEVICE_CROPS)
-                found[piece] = net(self._there(pictures[piece])).cpu().numpy()
+                found[piece] = self._nets[side_px](self._there(pictures[piece])).cpu().numpy()
         return found
 
-    def _there(self, pictures: Float32) -> torch.Tensor:
+    def _there(self, pictures: Float32) -> Tensor:
         return torch.from_numpy(pictures).to(self._device).permute(0, 3, 1, 2)
 
 
-def _nets(device: torch.device) -> tuple[nn.Module, dict[int, tuple[nn.Module, int]]]:
+def _nets() -> tuple[PNet, RNet, ONet]:
     folder = weights_folder()
-    nets: dict[str, nn.Module] = {"pnet": PNet(), "rnet": RNet(), "onet": ONet()}
-    for name, net in nets.items():
-        load_weights(net, folder / FILES[name])
-        net.requires_grad_(requires_grad=False).eval().to(device=device, memory_format=torch.channels_last)
-    return nets["pnet"], {RNET_SIDE_PX: (nets["rnet"], HEADS), ONET_SIDE_PX: (nets["onet"], ONET_HEADS)}
+    nets = PNet(), RNet(), ONet()
+    for net, name in zip(nets, FILES, strict=True):
+        load_weights(net, folder / name)
+        net.requires_grad_(requires_grad=False).eval()
+    return nets
 
 
-def _pieces(count: int, levels: Sequence[Level]) -> Iterator[Piece]:
-    """Cut all levels of ``count`` images into pieces of about `PIECE_PX`: bands of one image, or several small images.
+def _pieces(count: int, levels: Sequence[Level], threads: int) -> Iterator[Piece]:
+    """Cut all levels of ``count`` images into pieces: bands of one image, or several small images.
 
     A window reads 12 rows and the next one starts 2 below, so a band of windows is exact by itself.
     """
     for index, level in enumerate(levels):
-        together = max(1, PIECE_PX // (level.height * level.width))
-        bands = max(1, round(level.height * level.width / PIECE_PX))
+        pixels = level.height * level.width
+        together = max(1, PIECE_PX // pixels)
+        bands = threads * -(-pixels // (threads * MOST_PIECE_PX)) if pixels > PIECE_PX and count < threads else 1
+        bands = min(level.rows, max(bands, -(-pixels // MOST_PIECE_PX)))
         for first in range(0, count, together):
             for band in range(bands):
                 top, bottom = level.rows * band // bands, level.rows * (band + 1) // bands
                 yield index, first, min(first + together, count), top, bottom
+
+
+def _shares(count: int, most: int, threads: int) -> Iterator[slice]:
+    """Cut ``count`` crops into equal shares of at most ``most``, as many for each thread."""
+    shares = min(count, -(-count // (most * threads)) * threads)
+    for share in range(shares):
+        yield slice(count * share // shares, count * (share + 1) // shares)

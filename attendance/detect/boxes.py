@@ -16,8 +16,6 @@ from attendance.types import Float32
 
 Int64 = NDArray[np.int64]
 
-HEADS = 6  # logits and box offsets: what PNet says of a window
-
 
 def logit(probability: float) -> float:
     """The difference of logits from which on the probability is reached; infinite at 0 and 1."""
@@ -38,7 +36,7 @@ def window_proposals(windows: Float32, scale: float, least_logit: float) -> Floa
     """Windows whose logit difference reaches ``least_logit``.
 
     Args:
-        windows: (rows, columns, 6) PNet's output at one level.
+        windows: (rows, columns, 5) of one level: logit difference, four box offsets.
         scale: the level's scale.
         least_logit: see `logit`.
 
@@ -48,79 +46,66 @@ def window_proposals(windows: Float32, scale: float, least_logit: float) -> Floa
     count = 0
     for y in range(windows.shape[0]):
         for x in range(windows.shape[1]):
-            if windows[y, x, 1] - windows[y, x, 0] >= least_logit:
-                count += 1
+            count += windows[y, x, 0] >= least_logit
     found = np.empty((count, 9), np.float32)
     divisor = np.float32(scale)
     n = 0
     for y in range(windows.shape[0]):
         for x in range(windows.shape[1]):
-            difference = windows[y, x, 1] - windows[y, x, 0]
-            if difference >= least_logit:
+            if windows[y, x, 0] >= least_logit:
                 found[n, 0] = math.floor(np.float32(2 * x + 1) / divisor)
                 found[n, 1] = math.floor(np.float32(2 * y + 1) / divisor)
                 found[n, 2] = math.floor(np.float32(2 * x + 12) / divisor)
                 found[n, 3] = math.floor(np.float32(2 * y + 12) / divisor)
-                found[n, 4] = np.float32(1) / (np.float32(1) + np.exp(-difference))
-                found[n, 5:] = windows[y, x, 2:]
+                found[n, 4] = np.float32(1) / (np.float32(1) + np.float32(math.exp(-windows[y, x, 0])))
+                for c in range(4):
+                    found[n, 5 + c] = windows[y, x, 1 + c]
                 n += 1
     return found
 
 
-@compiled
 def keep_by_union(scored: Float32, most: float) -> Int64:
-    """Greedy suppression: indices of kept boxes, best first; one is dropped when it overlaps a kept one by more than
-    ``most`` of their union. ``scored`` (N, 5 or more) is box, score. Equal scores: the earlier first."""
-    order = np.argsort(-scored[:, 4], kind="mergesort")
-    count = order.shape[0]
-    dropped = np.zeros(count, np.bool_)
-    kept = np.empty(count, np.int64)
+    """Greedy suppression of boxes that overlap a better one by more than ``most`` of their union.
+
+    Args:
+        scored: (N, 5 or more) box, score.
+        most: 0..1.
+
+    Returns:
+        (K,) indices of the kept, best first; of equal scores the earlier is better, as in torchvision.
+    """
+    return _keep(scored, np.argsort(-scored[:, 4], kind="stable"), np.float32(most), np.float32(0), by_smaller=False)
+
+
+def keep_by_smaller(scored: Float32, most: float) -> Int64:
+    """As `keep_by_union`, but the overlap is a share of the smaller box, sides count their last pixel (+ 1), and of
+    equal scores the later is better: how the reference suppresses faces inside faces."""
+    order = np.ascontiguousarray(np.argsort(scored[:, 4], kind="stable")[::-1])
+    return _keep(scored, order, np.float32(most), np.float32(1), by_smaller=True)
+
+
+@compiled
+def _keep(scored: Float32, order: Int64, most: np.float32, last_pixel: np.float32, by_smaller: bool) -> Int64:
+    areas = (scored[:, 2] - scored[:, 0] + last_pixel) * (scored[:, 3] - scored[:, 1] + last_pixel)
+    dropped = np.zeros(order.shape[0], np.bool_)
+    kept = np.empty(order.shape[0], np.int64)
     n = 0
-    for i in range(count):
+    for i in range(order.shape[0]):
         if dropped[i]:
             continue
         best = order[i]
         kept[n] = best
         n += 1
         left, top, right, bottom = scored[best, 0], scored[best, 1], scored[best, 2], scored[best, 3]
-        area = (right - left) * (bottom - top)
-        for j in range(i + 1, count):
+        for j in range(i + 1, order.shape[0]):
             other = order[j]
-            wide = min(right, scored[other, 2]) - max(left, scored[other, 0])
-            high = min(bottom, scored[other, 3]) - max(top, scored[other, 1])
+            wide = min(right, scored[other, 2]) - max(left, scored[other, 0]) + last_pixel
+            high = min(bottom, scored[other, 3]) - max(top, scored[other, 1]) + last_pixel
             if dropped[j] or wide <= 0 or high <= 0:
                 continue
             shared = wide * high
-            other_area = (scored[other, 2] - scored[other, 0]) * (scored[other, 3] - scored[other, 1])
-            dropped[j] = shared / (area + other_area - shared) > most
-    return kept[:n]
-
-
-@compiled
-def keep_by_smaller(scored: Float32, most: float) -> Int64:
-    """As `keep_by_union`, but the overlap is a share of the smaller box, and sides count their last pixel (+ 1), which
-    is how the reference suppresses faces inside faces. Equal scores: the later first."""
-    order = np.argsort(scored[:, 4], kind="mergesort")[::-1]
-    count = order.shape[0]
-    dropped = np.zeros(count, np.bool_)
-    kept = np.empty(count, np.int64)
-    one = np.float32(1)
-    n = 0
-    for i in range(count):
-        if dropped[i]:
-            continue
-        best = order[i]
-        kept[n] = best
-        n += 1
-        area = (scored[best, 2] - scored[best, 0] + one) * (scored[best, 3] - scored[best, 1] + one)
-        for j in range(i + 1, count):
-            other = order[j]
-            wide = min(scored[best, 2], scored[other, 2]) - max(scored[best, 0], scored[other, 0]) + one
-            high = min(scored[best, 3], scored[other, 3]) - max(scored[best, 1], scored[other, 1]) + one
-            if dropped[j] or wide <= 0 or high <= 0:
-                continue
-            other_area = (scored[other, 2] - scored[other, 0] + one) * (scored[other, 3] - scored[other, 1] + one)
-            dropped[j] = wide * high / min(area, other_area) > most
+            whole = min(areas[best], areas[other]) if by_smaller else areas[best] + areas[other] - shared
+            dropped[j] = shared / whole > most
     return kept[:n]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -24,8 +24,8 @@ def compiled(function: _F) -> _F:
     compiled anew in every process.
     """
     try:
-        kernel: _F = numba.njit(cache=True, nogil=True)(function)
+        kernel: Any = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError as error:
         _logger.info("compiled code is not kept, every process compiles anew: %s", error)
         kernel = numba.njit(nogil=True)(function)
-    return kernel
+    return cast(_F, kernel)

@@ -1,9 +1,9 @@
-"""The MTCNN cascade: boxes, scores and five landmarks of all faces, with facenet-pytorch's results, several times faster.
+"""The MTCNN cascade: boxes, scores and five landmarks of all faces, facenet-pytorch's results several times faster.
 
 Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks", 2016. PNet looks at
-every window of a pyramid, RNet at the windows it proposes, ONet at those RNet keeps. What is shared with facenet-pytorch
-is its weights; the way is our own: one integral image per picture gives the pyramid and all crops exactly, windows and
-crops of all pictures run together in cache-sized pieces, channels innermost.
+every window of a pyramid, RNet at the windows it proposes, ONet at those RNet keeps. The weights are the published
+ones, the way is our own: one integral image per picture gives the pyramid and all crops exactly, and the windows and
+crops of all pictures run together, in pieces spread over the threads.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class MtcnnDetector(Detector):
         if boxes.ndim != 2 or boxes.shape[1] != 4 or boxes.dtype != np.float32:
             raise ValueError(f"boxes must be float32 of shape (M, 4), got {boxes.dtype} of shape {boxes.shape}")
         squares = box_math.squared(boxes)
-        inside = pyramid.inside(squares, *image.shape[:2])
+        inside = pyramid.inside(squares, image.shape[0], image.shape[1])
         faces = [Face(box, 0.0, np.repeat(_centre(box)[None], 5, axis=0)) for box in boxes]
         if inside.any():
             looked = _Candidates(np.zeros(int(inside.sum()), np.int64), squares[inside])
@@ -124,7 +124,7 @@ class MtcnnDetector(Detector):
         return faces
 
     def _detect_batch(self, images: list[RGBImage]) -> list[list[Face]]:
-        levels = pyramid.levels(*images[0].shape[:2], self._min_face_px, self._scale_factor)
+        levels = pyramid.levels(images[0].shape[:2], self._min_face_px, self._scale_factor)
         if not levels:
             return [[] for _ in images]
         sums = self._sums(images)
@@ -140,15 +140,13 @@ class MtcnnDetector(Detector):
             sums = np.empty(shape, np.uint32)
             self._kept.sums = sums if len(images) * height * width <= BATCH_PX else None
         target = sums
-        self._workers.map(
-            lambda n: pyramid.integral(np.ascontiguousarray(images[n]), target[n]), range(len(images))
-        )
+        self._workers.map(lambda n: pyramid.integral(np.ascontiguousarray(images[n]), target[n]), range(len(images)))
         return sums
 
     def _propose(self, sums: UInt32, levels: list[Level]) -> _Candidates:
         """Stage one: PNet's windows on all levels, as squares."""
-        windows = self._backend.windows(sums, levels)
         least = box_math.logit(self._thresholds[0])
+        windows = self._backend.windows(sums, levels, least)
         found: list[Float32] = [np.empty((0, 4), np.float32)] * len(sums)
 
         def collect(n: int) -> None:
@@ -214,8 +212,6 @@ def _centre(box: Float32) -> Float32:
 
 
 def _check_image(image: RGBImage) -> None:
-    if not isinstance(image, np.ndarray):
-        raise ValueError(f"an image must be a NumPy array, uint8 of shape (H, W, 3), got {type(image).__name__}")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(f"an image must be RGB uint8 of shape (H, W, 3), got {image.dtype} of shape {image.shape}")
     if max(image.shape) > MAX_SIDE_PX:

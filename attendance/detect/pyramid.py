@@ -41,8 +41,9 @@ class Level:
         return (self.width - 1) // 2 - 4
 
 
-def levels(height: int, width: int, min_face_px: float, scale_factor: float) -> list[Level]:
-    """The sizes at which a picture is searched, largest first; none where the picture is smaller than a face."""
+def levels(size: tuple[int, ...], min_face_px: float, scale_factor: float) -> list[Level]:
+    """The sizes at which a picture of (H, W) is searched, largest first; none where it is smaller than a face."""
+    height, width = size
     scale = WINDOW_PX / min_face_px
     shorter = min(height, width) * scale
     found = []

@@ -16,7 +16,7 @@ from torch import nn
 from attendance.errors import ModelError
 
 PACKAGE = "facenet_pytorch"
-FILES = {"pnet": "pnet.pt", "rnet": "rnet.pt", "onet": "onet.pt"}
+FILES = ("pnet.pt", "rnet.pt", "onet.pt")
 
 
 def weights_folder(package: str = PACKAGE) -> Path:
@@ -27,7 +27,9 @@ def weights_folder(package: str = PACKAGE) -> Path:
     """
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise ModelError(f"expected the package {package} with the MTCNN weights, it is not installed: run `make setup`")
+        raise ModelError(
+            f"expected the package {package} with the MTCNN weights, it is not installed: run `make setup`"
+        )
     return Path(next(iter(spec.submodule_search_locations))) / "data"
 
 
@@ -45,4 +47,6 @@ def load_weights(net: nn.Module, path: Path) -> None:
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, TypeError, AttributeError, ValueError) as error:
         detail = str(error).splitlines()[0] if str(error) else type(error).__name__
         name = type(net).__name__
-        raise ModelError(f"expected {name} weights in {path}, it cannot be used ({detail}): run `make setup`") from error
+        raise ModelError(
+            f"expected {name} weights in {path}, it cannot be used ({detail}): run `make setup`"
+        ) from error

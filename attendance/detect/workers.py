@@ -1,7 +1,7 @@
 """The detector's threads: each runs whole pieces of work with single-threaded torch operations and numba kernels.
 
 One pool instead of two: torch's own threads keep spinning after an operation and would slow every kernel that follows.
-Pieces small enough to stay in a core's cache, run whole by one thread, also beat operations split over threads.
+Pieces that one thread takes through a whole network also beat operations that are each split over threads.
 """
 
 from __future__ import annotations
