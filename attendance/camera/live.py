@@ -6,6 +6,7 @@ behind when it has been silent for too long, and closing waits for none of them 
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
@@ -99,6 +100,7 @@ class LiveCamera(Camera):
 
     def start(self) -> None:
         """Connect, and wait for the first frame. Raises SourceError when none comes; later losses are mended."""
+        atexit.register(self._await_readers)
         self._run(self._supervise)
         with self._changed:
             self._changed.wait_for(lambda: self._frames > 0 or self._state is CameraState.ENDED)
@@ -115,22 +117,40 @@ class LiveCamera(Camera):
             return frame
 
     def close(self) -> None:
+        self._end()
+        if self._join(self._options.close_wait_s):
+            atexit.unregister(self._await_readers)
+        else:
+            _log.warning("camera %s: a read does not return and is left behind", self.camera_id)
+
+    def _end(self) -> None:
         with self._changed:
             self._state = CameraState.ENDED
             self._latest = None
             self._changed.notify_all()
+
+    def _join(self, timeout_s: float) -> bool:
+        """Wait for every thread but this one; whether all have ended."""
+        with self._changed:
             threads = [thread for thread in self._threads if thread is not threading.current_thread()]
-        deadline = time.monotonic() + self._options.close_wait_s
+        deadline = time.monotonic() + timeout_s
         for thread in threads:
             thread.join(max(deadline - time.monotonic(), 0.0))
-        if any(thread.is_alive() for thread in threads):
-            _log.warning("camera %s: a read does not return and is left behind", self.camera_id)
+        return not any(thread.is_alive() for thread in threads)
+
+    def _await_readers(self) -> None:
+        """Let the decoder's own timeouts pass before the interpreter goes.
+
+        A thread that comes back from C++ while Python shuts down is unwound by force, which aborts the process.
+        """
+        self._end()
+        self._join(max(self._options.open_timeout_s, self._options.read_timeout_s) + 1.0)
 
     def _run(self, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name=f"camera-{self.camera_id}", daemon=True)
         with self._changed:
+            thread.start()
             self._threads = [*(other for other in self._threads if other.is_alive()), thread]
-        thread.start()
 
     def _supervise(self) -> None:
         """Keep one connection going until the camera is closed, or until the first attempt fails."""

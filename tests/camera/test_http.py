@@ -1,10 +1,13 @@
 """An HTTP camera (motion JPEG) on this machine that serves, falls silent, hangs up, stops and comes back."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -14,6 +17,7 @@ from attendance.errors import SourceError
 
 WaitUntil = Callable[[Callable[[], bool]], None]
 
+ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = LiveOptions(
     open_timeout_s=10, read_timeout_s=1, stall_after_s=10, backoff_first_s=0.05, backoff_max_s=0.2, close_wait_s=3
 )
@@ -134,3 +138,25 @@ def test_an_address_without_a_stream(server: HttpCamera, path: str) -> None:
     with pytest.raises(SourceError, match="expected a video stream") as caught:
         open_camera(address, camera_id="c", options=OPTIONS)
     assert "secret" not in str(caught.value)
+
+
+def test_a_program_ends_well_while_a_read_hangs(server: HttpCamera) -> None:
+    """Python aborts when a thread comes back from the decoder while it shuts down, so the end waits for that."""
+    program = (
+        "import sys\n"
+        "from attendance.camera import CameraState, LiveOptions, open_camera\n"
+        "options = LiveOptions(open_timeout_s=5, read_timeout_s=1.5, stall_after_s=0.5, close_wait_s=0.1)\n"
+        "with open_camera(sys.argv[1], camera_id='c', options=options) as camera:\n"
+        "    sys.stdout.write('open\\n')\n"
+        "    sys.stdout.flush()\n"
+        "    for frame in camera.frames(keep_going=lambda: camera.health.state is not CameraState.STALLED):\n"
+        "        pass\n"
+    )
+    command = [sys.executable, "-c", program, url(server)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "open\n"
+        server.is_silent.set()
+        errors = running.communicate(timeout=30)[1]
+    assert running.returncode == 0, errors
+    assert "left behind" in errors
