@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -186,6 +187,23 @@ def test_a_rebuild_takes_new_settings_and_drops_what_is_stray(ledger: Ledger, tm
     assert rebuild(ledger, denser) == 15
     with denser.open() as gallery:
         assert verify(ledger, gallery).clean
+
+
+def test_a_kill_while_the_new_gallery_takes_the_old_ones_place(ledger: Ledger, tmp_path: Path) -> None:
+    """Three moments: before the old one is moved, between the two moves, before the old one is deleted."""
+    store = chroma_store(tmp_path)
+    with open_for_writing(ledger, store) as gallery:
+        apply_changes(ledger, gallery, [PersonChange(None, person(n)) for n in range(5)])
+    new, old = tmp_path / "chroma.new", tmp_path / "chroma.old"
+    for moment in ("before", "between", "after"):
+        shutil.copytree(store.path, old if moment == "after" else new)
+        if moment == "between":
+            store.path.rename(old)
+        with open_for_writing(ledger, store) as gallery:
+            assert verify(ledger, gallery).clean
+            assert gallery.counts() == (5, 15)
+        assert not new.exists()
+        assert not old.exists()
 
 
 def test_the_context_is_left_as_it_was_when_the_body_fails(ledger: Ledger, tmp_path: Path) -> None:

@@ -226,14 +226,11 @@ def test_trouble_is_survived_and_told(tmp_path: Path) -> None:
         try:
             for trouble in (LedgerUnavailableError("the ledger is away"), KeyError("unforeseen")):
                 ledger.error = trouble
-                wait_for(lambda: follower.health.failures >= 2)
-                assert follower.health.error == str(trouble)
+                wait_for(lambda said=str(trouble): follower.health.failures >= 2 and follower.health.error == said)  # type: ignore[misc]
                 ledger.error = None
-                wait_for(lambda: follower.health.failures == 0)
-                assert follower.health.error is None
+                wait_for(lambda: follower.health.failures == 0 and follower.health.error is None)
             change(ledger, (None, person(1)))
-            wait_for(lambda: follower.mirror.counts() == (1, 3))
-            assert follower.health.revision == 1
+            wait_for(lambda: follower.mirror.counts() == (1, 3) and follower.health.revision == 1)
             assert follower.health.age_s < 30
         finally:
             follower.stop()

@@ -347,6 +347,7 @@ def _client(path: Path) -> Iterator[Any]:
     except GalleryError:
         # A client that failed to start stays in Chroma's cache and would be handed out again for this path.
         SharedSystemClient._identifier_to_system.pop(str(path), None)
+        folder.await_release(path)
         raise
     try:
         yield client

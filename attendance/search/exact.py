@@ -28,7 +28,7 @@ _DEAD = -1
 class _Snapshot:
     """n rows: ``matrix`` (n, D) float32, ``owner`` (n,) int32 index into ``people``, or -1 for a dead row.
 
-    ``templates`` is template id -> row, ``dead`` the dead rows' indices.
+    ``templates`` is template id -> row, ``dead`` the dead rows' indices, ``people_present`` counts those with a row.
     """
 
     matrix: Float32
@@ -36,6 +36,7 @@ class _Snapshot:
     dead: NDArray[np.intp]
     people: tuple[str, ...]
     templates: dict[str, int]
+    people_present: int
 
 
 class ExactGallery(Gallery):
@@ -137,13 +138,14 @@ class ExactGallery(Gallery):
     def counts(self) -> tuple[int, int]:
         """See the port."""
         now = self._snapshot
-        return len(np.unique(now.owner[now.owner != _DEAD])), len(now.templates)
+        return now.people_present, len(now.templates)
 
 
 def _snapshot(
     matrix: Float32, owner: NDArray[np.int32], people: tuple[str, ...], templates: dict[str, int]
 ) -> _Snapshot:
-    return _Snapshot(matrix, owner, np.flatnonzero(owner == _DEAD), people, templates)
+    present = int(np.count_nonzero(np.bincount(owner[owner != _DEAD], minlength=1)))
+    return _Snapshot(matrix, owner, np.flatnonzero(owner == _DEAD), people, templates, present)
 
 
 def _best_people(now: _Snapshot, query: Float32, scores: Float32, *, k: int) -> list[Candidate]:
