@@ -155,7 +155,9 @@ def fold_accuracy(
 def best_threshold(scores: ArrayLike, same: ArrayLike, *, weights: ArrayLike | None = None) -> float:
     """The threshold with the most right answers, +inf where rejecting everything is best; as in `fold_accuracy`."""
     values, kinds, counts = _pairs(scores, same, weights)
-    values, kinds, counts, ends = _by_falling_score(values, kinds, counts)
+    # A pair that does not count must not place the threshold either: weights are copies, and this one has none.
+    counted = counts > 0.0
+    values, kinds, counts, ends = _by_falling_score(values[counted], kinds[counted], counts[counted])
     # Accepting one more same pair is one right answer more, accepting a different one is one less.
     gains = np.concatenate(([0.0], np.cumsum(np.where(kinds, counts, -counts))[ends]))
     best = int(np.argmax(gains))

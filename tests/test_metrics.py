@@ -127,8 +127,24 @@ def test_best_threshold_is_as_good_as_any(pairs: list[tuple[float, bool, int]]) 
 
     scores, kinds, weights = zip(*pairs, strict=True)
     chosen = metrics.best_threshold(scores, kinds, weights=weights)
-    assert right(chosen) == max(right(t) for t in [2.0, *scores])
-    assert not any(right(t) == right(chosen) and t > chosen for t in scores if _separates(scores, t, chosen))
+    counted = [score for score, _, weight in pairs if weight]
+    assert right(chosen) == max(right(t) for t in [2.0, *counted])
+    assert not any(right(t) == right(chosen) and t > chosen for t in counted if _separates(counted, t, chosen))
+
+
+@given(PAIRS, st.integers(0, 2**32))
+def test_weights_are_copies_for_thresholds_and_folds(pairs: list[tuple[float, bool, int]], seed: int) -> None:
+    folds = list(np.random.default_rng(seed).integers(0, 2, size=len(pairs)))
+    scores, kinds, weights = zip(*pairs, strict=True)
+    copies = [(s, k, f) for (s, k, w), f in zip(pairs, folds, strict=True) for _ in range(w)]
+    spelled_out = [list(part) for part in zip(*copies, strict=True)]
+    whole = metrics.best_threshold(spelled_out[0], spelled_out[1])
+    assert metrics.best_threshold(scores, kinds, weights=weights) == whole
+    if len(set(spelled_out[2])) == 2:
+        weighted = metrics.fold_accuracy(scores, kinds, folds, weights=weights)
+        copied = metrics.fold_accuracy(*spelled_out)
+        assert list(weighted.thresholds) == list(copied.thresholds)
+        assert list(weighted.accuracies) == pytest.approx(list(copied.accuracies))
 
 
 def _separates(scores: Sequence[float], one: float, other: float) -> bool:
