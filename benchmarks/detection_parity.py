@@ -84,17 +84,22 @@ def _record_part(reference: ReferenceMtcnn, paths: list[Path], target: Path) -> 
 
 
 def compare(paths: list[Path], min_face_px: int, cache: Path, *, threads: int) -> Parity:
-    """Run ours on every photo, in batches, and count against the recorded reference."""
+    """Run ours on every photo that the reference is recorded for, in batches, and count against it."""
     detector = MtcnnDetector(min_face_px=min_face_px, threads=threads)
     totals = np.zeros(5, np.int64)
+    judged = 0
     for start in range(0, len(paths), PART_PHOTOS):
+        recorded = _part(cache, min_face_px, len(paths), start)
+        if not recorded.exists():
+            continue
         found = detector.detect([load(path) for path in paths[start : start + PART_PHOTOS]])
-        with np.load(_part(cache, min_face_px, len(paths), start)) as part:
+        judged += len(found)
+        with np.load(recorded) as part:
             for index, faces in enumerate(found):
                 boxes = np.array([face.box for face in faces], np.float32).reshape(-1, 4)
                 points = np.array([face.points for face in faces], np.float32).reshape(-1, 5, 2)
                 totals += _count(part[f"boxes{index}"], part[f"points{index}"], boxes, points)
-    return Parity(len(paths), *(int(total) for total in totals))
+    return Parity(judged, *(int(total) for total in totals))
 
 
 def overlaps(first: Float32, second: Float32) -> Float32:

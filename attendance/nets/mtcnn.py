@@ -1,9 +1,9 @@
 """The three networks of the cascade: Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded
 Convolutional Networks", 2016, in the shape of the published PyTorch weights, whose parameter names they keep.
 
-Input: float32 (N, 3, H, W), RGB, (value - 127.5) / 128. Output, all heads side by side: two logits (no face, face), four
-box offsets as shares of the box's width and height (left, top, right, bottom) and, from ONet, ten points (five x, then
-five y) as shares of the box. Probability is the softmax of the logits: the sigmoid of their difference.
+Input: float32 (N, 3, H, W), RGB, (value - 127.5) / 128. Output, all heads side by side: two logits (no face, face),
+four box offsets as shares of the box's width and height (left, top, right, bottom) and, from ONet, ten points (five x,
+then five y) as shares of the box. Probability is the softmax of the logits: the sigmoid of their difference.
 """
 
 from __future__ import annotations
