@@ -36,23 +36,15 @@ class FaceReader:
         """The faces of each image (RGB uint8 (H, W, 3)), best score first."""
         return self.detector.detect(images)
 
-    def embed(
-        self, images: Sequence[RGBImage], faces: Sequence[Sequence[Face]]
-    ) -> list[Float32]:
+    def embed(self, images: Sequence[RGBImage], faces: Sequence[Sequence[Face]]) -> list[Float32]:
         """Vectors of the given faces of each image: one float32 (n_i, D) of unit length per image, one batch for all.
 
         ``faces`` holds one sequence per image, which may be empty.
         """
         alignment = self.embedder.card.alignment
-        chips = [
-            align(image, found, alignment)
-            for image, found in zip(images, faces, strict=True)
-            if found
-        ]
+        chips = [align(image, found, alignment) for image, found in zip(images, faces, strict=True) if found]
         size = alignment.size_px
-        stacked = (
-            np.concatenate(chips) if chips else np.empty((0, size, size, 3), np.uint8)
-        )
+        stacked = np.concatenate(chips) if chips else np.empty((0, size, size, 3), np.uint8)
         vectors = self.embedder.embed(stacked)
         bounds = np.cumsum([len(found) for found in faces])[:-1]
         return list(np.split(vectors, bounds)) if len(faces) > 0 else []
@@ -125,12 +117,8 @@ class _Track:
 
     def fused(self) -> Float32:
         """The weighted mean of the good frames' vectors, at unit length: float32 (D,)."""
-        mean = np.average(
-            np.stack(self.vectors).astype(np.float64), axis=0, weights=self.weights
-        )
-        return np.asarray(
-            mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32
-        )
+        mean = np.average(np.stack(self.vectors).astype(np.float64), axis=0, weights=self.weights)
+        return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)
 
 
 class LivePath:
@@ -161,50 +149,29 @@ class LivePath:
         """Take the camera's next frame."""
         faces = self._reader.detect([frame.image])[0]
         update = self._tracker.update(faces, frame.observed_at)
-        changes = [
-            change
-            for track_id in update.ended
-            if (change := self._end(track_id)) is not None
-        ]
+        changes = [change for track_id in update.ended if (change := self._end(track_id)) is not None]
         self._remember(update.ids, faces, frame.observed_at)
         fresh = self._embed(frame.image, update.ids, faces)
-        changes += [
-            change
-            for track_id in fresh
-            if (change := self._decide(track_id)) is not None
-        ]
-        views = tuple(
-            TrackView(i, f, self._tracks[i].decision)
-            for i, f in zip(update.ids, faces, strict=True)
-        )
+        changes += [change for track_id in fresh if (change := self._decide(track_id)) is not None]
+        views = tuple(TrackView(i, f, self._tracks[i].decision) for i, f in zip(update.ids, faces, strict=True))
         return FrameResult(views, tuple(changes))
 
     def finish(self) -> tuple[TrackChange, ...]:
         """End every track, as when the camera stops."""
-        return tuple(
-            change
-            for track_id in self._tracker.finish()
-            if (change := self._end(track_id)) is not None
-        )
+        return tuple(change for track_id in self._tracker.finish() if (change := self._end(track_id)) is not None)
 
-    def _remember(
-        self, ids: Sequence[int], faces: Sequence[Face], observed_at: datetime
-    ) -> None:
+    def _remember(self, ids: Sequence[int], faces: Sequence[Face], observed_at: datetime) -> None:
         for track_id, face in zip(ids, faces, strict=True):
             track = self._tracks.setdefault(track_id, _Track(face, observed_at))
             track.face, track.seen_at = face, observed_at
             track.seen += 1
 
-    def _embed(
-        self, image: RGBImage, ids: Sequence[int], faces: Sequence[Face]
-    ) -> list[int]:
+    def _embed(self, image: RGBImage, ids: Sequence[int], faces: Sequence[Face]) -> list[int]:
         """Embed the good faces that their tracks still want, in one batch; the ids of those tracks."""
         wanted: list[tuple[int, float, Face]] = []
         for track_id, face in zip(ids, faces, strict=True):
-            quality = judge(face, level=self._quality_level)
-            if quality.good and self._tracks[track_id].wants(
-                quality.weight, self._max_frames
-            ):
+            quality = judge(face, (image.shape[0], image.shape[1]), level=self._quality_level)
+            if quality.good and self._tracks[track_id].wants(quality.weight, self._max_frames):
                 wanted.append((track_id, quality.weight, face))
         if not wanted:
             return []
@@ -219,10 +186,7 @@ class LivePath:
         if len(track.vectors) < self._min_frames:
             return None
         track.decision = self._decision(track)
-        settled = (
-            track.decision.outcome is Outcome.KNOWN
-            or len(track.vectors) >= self._max_frames
-        )
+        settled = track.decision.outcome is Outcome.KNOWN or len(track.vectors) >= self._max_frames
         return self._report(track_id, track) if settled else None
 
     def _end(self, track_id: int) -> TrackChange | None:
@@ -241,9 +205,7 @@ class LivePath:
         if track.reported is not None and _RANK[outcome] <= _RANK[track.reported]:
             return None
         track.reported = outcome
-        return TrackChange(
-            track_id, track.face, track.seen_at, track.decision, len(track.vectors)
-        )
+        return TrackChange(track_id, track.face, track.seen_at, track.decision, len(track.vectors))
 
     def _decision(self, track: _Track) -> Decision:
         rule = self._rule()

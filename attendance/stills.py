@@ -121,7 +121,7 @@ class StillReader:
                 RefusalReason.SEVERAL_FACES,
                 f"a second face has {share} % of the largest one's area; crop the photo",
             )
-        quality = judge(choice.face, level=options.quality_level)
+        quality = judge(choice.face, (height, width), level=options.quality_level)
         if not quality.good:
             eyes = f"eyes {quality.eye_distance_px:.0f} px apart"
             return (

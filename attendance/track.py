@@ -1,7 +1,8 @@
 """Step 2b: one face over many frames.
 
-Faces are linked from frame to frame by the overlap of their boxes, each frame's assignment as a whole (the assignment
-problem, solved by SciPy). A track ends after a short absence. Ids are never used twice in a run.
+Faces are linked from frame to frame by the overlap of their boxes with where each track should be by now, moving on as
+it did; each frame's assignment is made as a whole (the assignment problem, solved by SciPy). A track ends after a short
+absence. Ids are never used twice in a run.
 """
 
 from __future__ import annotations
@@ -26,8 +27,25 @@ class TrackUpdate:
 
 @dataclass(slots=True)
 class _Live:
+    """A track in view: its last box, when that was, and how its edges move, in px a second (4,), once seen twice."""
+
     box: Float32
     seen_at: datetime
+    speed: Float32 | None = None
+
+    def expected(self, now: datetime) -> Float32:
+        """The box moved on to ``now``."""
+        if self.speed is None:
+            return self.box
+        return self.box + self.speed * np.float32((now - self.seen_at).total_seconds())
+
+    def see(self, box: Float32, now: datetime) -> None:
+        """Take the next box; the speed is the mean of what it was and what this box says, against jitter."""
+        elapsed = (now - self.seen_at).total_seconds()
+        if elapsed > 0:
+            speed = (box - self.box) / np.float32(elapsed)
+            self.speed = speed if self.speed is None else (self.speed + speed) / np.float32(2)
+        self.box, self.seen_at = box, now
 
 
 class Tracker:
@@ -46,13 +64,14 @@ class Tracker:
         require_utc("observed_at", observed_at)
         ended = self._end_absent(observed_at)
         ids: list[int] = [0] * len(faces)
-        for index, track_id in self._assign(faces).items():
+        for index, track_id in self._assign(faces, observed_at).items():
             ids[index] = track_id
+            self._live[track_id].see(faces[index].box, observed_at)
         for index, face in enumerate(faces):
             if ids[index] == 0:
                 ids[index] = self._next_id
                 self._next_id += 1
-            self._live[ids[index]] = _Live(face.box, observed_at)
+                self._live[ids[index]] = _Live(face.box, observed_at)
         return TrackUpdate(tuple(ids), ended)
 
     def finish(self) -> tuple[int, ...]:
@@ -67,11 +86,11 @@ class Tracker:
             del self._live[track_id]
         return ended
 
-    def _assign(self, faces: Sequence[Face]) -> dict[int, int]:
+    def _assign(self, faces: Sequence[Face], now: datetime) -> dict[int, int]:
         if not faces or not self._live:
             return {}
         ids = sorted(self._live)
-        overlap = iou_matrix(np.stack([f.box for f in faces]), np.stack([self._live[i].box for i in ids]))
+        overlap = iou_matrix(np.stack([f.box for f in faces]), np.stack([self._live[i].expected(now) for i in ids]))
         rows, columns = linear_sum_assignment(overlap, maximize=True)
         pairs = zip(rows.tolist(), columns.tolist(), strict=True)
         return {row: ids[column] for row, column in pairs if overlap[row, column] >= self._min_iou}

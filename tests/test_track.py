@@ -44,6 +44,14 @@ def test_the_assignment_is_made_as_a_whole() -> None:
     assert tracker.update([face_at(35, 0, 100), face_at(90, 0, 100)], at(0.1)).ids == (1, 2)
 
 
+def test_a_face_that_outruns_its_own_width_is_still_followed() -> None:
+    tracker = Tracker()
+    places = [0, 20, 50, 90, 150, 220, 290, 360]
+    ids = [tracker.update([face_at(x, 10, 60)], at(step / 10)).ids for step, x in enumerate(places)]
+    # From the fifth step on it moves by its width or more, and no two boxes overlap.
+    assert ids == [(1,)] * 8
+
+
 @pytest.mark.parametrize(("gap_s", "same"), [(0.9, True), (1.0, True), (1.1, False)])
 def test_a_track_survives_an_absence_up_to_the_gap(gap_s: float, same: bool) -> None:
     tracker = Tracker(max_gap_s=1.0)
