@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.report import environment
+
 FOLDER = Path(__file__).parent
 
 
@@ -50,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(name: str) -> int:
     print(f"== {name}", flush=True)
+    environment()
     code: int = importlib.import_module(f"benchmarks.{name}").main([])
     return code
 

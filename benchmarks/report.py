@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,12 @@ def write_result(
     return markdown, plain
 
 
+@cache
 def environment() -> dict[str, str]:
-    """Commit, machine and versions; nothing that names the host or its user."""
+    """Commit, machine and versions; nothing that names the host or its user.
+
+    Taken once: call it before the measured code is imported, so that a commit made meanwhile is not taken for it.
+    """
     return {
         "commit": _commit(),
         "processor": f"{_processor()}, {os.cpu_count()} cores",
