@@ -43,8 +43,9 @@ class _Live:
         """Take the next box; the speed is the mean of what it was and what this box says, against jitter."""
         elapsed = (now - self.seen_at).total_seconds()
         if elapsed > 0:
-            speed = (box - self.box) / np.float32(elapsed)
-            self.speed = speed if self.speed is None else (self.speed + speed) / np.float32(2)
+            speed = (box - self.box) / elapsed
+            mean = speed if self.speed is None else (self.speed + speed) / 2
+            self.speed = mean.astype(np.float32)
         self.box, self.seen_at = box, now
 
 
