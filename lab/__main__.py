@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from lab.command import Parser, add_common_flags, run
 from lab.evaluate.identification import add_identification
 from lab.evaluate.verification import add_verification
+
+EXAMPLE = "example:\n  python -m lab evaluate verification --images lfw --pairs pairs.csv"
+PAGE: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,11 +22,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> Parser:
     """Every command and flag of the lab."""
-    parser = Parser(prog="python -m lab", description="Judge face-recognition models.", epilog="see evaluate --help")
+    parser = Parser(prog="python -m lab", description="Judge face-recognition models.", epilog=EXAMPLE, **PAGE)
     add_common_flags(parser, version_only=True)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     evaluate = commands.add_parser(
-        "evaluate", help="measure a model on photos", description="Measure a model on photos.", allow_abbrev=False
+        "evaluate", help="measure a model on photos", description="Measure a model on photos.", epilog=EXAMPLE, **PAGE
     )
     kinds = evaluate.add_subparsers(metavar="KIND", required=True)
     add_verification(kinds)

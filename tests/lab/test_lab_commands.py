@@ -196,6 +196,13 @@ def test_help_has_an_example_and_every_flag(kind: str, capsys: pytest.CaptureFix
         assert flag in text
 
 
+@pytest.mark.parametrize("before", [[], ["evaluate"]])
+def test_every_help_page_has_an_example(before: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([*before, "--help"])
+    assert "example:\n  python -m lab evaluate" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("before", [[], ["evaluate", "verification"]])
 def test_version(before: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
