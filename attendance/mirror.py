@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from attendance.errors import AttendanceError, ConfigError, GalleryError, LockHeldError, ModelMismatchError
 from attendance.gallery import Differences, compare, entries_of
-from attendance.ledger.port import Ledger
+from attendance.ledger.port import Ledger, PersonVersion
 from attendance.search.exact import ExactGallery
 from attendance.search.port import Gallery
 from attendance.types import GalleryEntry, Person
@@ -152,9 +152,8 @@ class MirrorFollower:
         """Look at the ledger once and bring the mirror up; raises what the ledger raises, and changes nothing then."""
         now = self._ledger.template_revision()
         overdue = time.monotonic() - self._compared_at >= self._resync_s
-        moved = now.revision != self._revision
-        if now.pending or overdue or moved:
-            self._catch_up(moved=moved)
+        if now.pending or overdue or now.revision != self._revision:
+            self._catch_up()
             self._compared_at = time.monotonic()
         self._revision = now.revision
         self._looked_at = time.monotonic()
@@ -178,18 +177,12 @@ class MirrorFollower:
         self._failures += 1
         self._error = str(error)
 
-    def _catch_up(self, *, moved: bool) -> None:
+    def _catch_up(self) -> None:
         versions = self._ledger.person_versions()
         known = self._people
-        stale = [key for key, version in versions.items() if key not in known or known[key].version != version]
+        stale = [key for key, version in versions.items() if key not in known or _version_of(known[key]) != version]
         loaded = {person.identity_id: person for person in self._ledger.people(stale)} if stale else {}
         gone = [key for key in known if key not in versions or (key in stale and key not in loaded)]
-        if moved and not stale and not gone:
-            # Somebody removed and enrolled again in between stands at the version that is known of the one before.
-            again = {person.identity_id: person for person in self._ledger.people()}
-            loaded = {
-                key: one for key, one in again.items() if key not in known or known[key].subject_ref != one.subject_ref
-            }
         if not loaded and not gone:
             return
         upserts = [entry for person in loaded.values() for entry in self._usable(person)]
@@ -209,3 +202,7 @@ class MirrorFollower:
         except ModelMismatchError as error:
             logger.error("a person enrolled meanwhile cannot be recognised here: %s", error)
             return []
+
+
+def _version_of(person: Person) -> PersonVersion:
+    return PersonVersion(person.subject_ref, person.version)

@@ -15,7 +15,7 @@ import pytest
 
 from attendance.errors import ConfigError, LedgerUnavailableError, ModelMismatchError
 from attendance.gallery import PersonChange, announced, apply_changes, open_for_writing
-from attendance.ledger.port import Ledger, TemplateRevision
+from attendance.ledger.port import Ledger, PersonVersion, TemplateRevision
 from attendance.ledger.sqlite import SqliteLedger
 from attendance.mirror import Mirror, MirrorFollower, load_mirror
 from attendance.search.chroma import ChromaStore
@@ -146,7 +146,7 @@ def test_only_changed_people_are_loaded_and_none_while_nothing_changes(tmp_path:
             self.loaded.append(None if identity_ids is None else [p.identity_id for p in found])
             return found
 
-        def person_versions(self) -> dict[str, int]:
+        def person_versions(self) -> dict[str, PersonVersion]:
             self.compared += 1
             return super().person_versions()
 
@@ -168,9 +168,10 @@ def test_somebody_removed_and_enrolled_again_at_once_is_the_new_one(ledger: Ledg
     again = replace(person(1), subject_ref="ref-new", templates=(template("t-new", vector(70)),))
     change(ledger, (person(1), None))
     change(ledger, (None, again))
+    change(ledger, (None, person(3)))
     follower.look()
     assert follower.people["person-0001"].subject_ref == "ref-new"
-    assert bits(follower.mirror) == truth(again, person(2))
+    assert bits(follower.mirror) == truth(again, person(2), person(3))
 
 
 def test_a_writer_in_the_middle_is_watched_and_a_forgetful_one_found(ledger: Ledger) -> None:

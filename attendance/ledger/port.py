@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Self
+from typing import NamedTuple, Self
 
 from attendance.errors import LedgerError
 from attendance.types import AttendanceRow, Person, Punch
@@ -26,6 +26,13 @@ class Setting:
     key: str
     version: int
     value: dict[str, str | int | float | bool | None]
+
+
+class PersonVersion(NamedTuple):
+    """Which document of a person it is: somebody removed and enrolled again begins at version 1 under a new subject."""
+
+    subject_ref: str
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +97,8 @@ class Ledger(ABC):
         """People with their templates, ordered by identity id: all, or those of the given ids that exist."""
 
     @abstractmethod
-    def person_versions(self) -> dict[str, int]:
-        """Identity id to document version, for everybody: cheap, so a follower can find what changed."""
+    def person_versions(self) -> dict[str, PersonVersion]:
+        """Which document of each person is stored, by identity id: cheap, so a follower can find what changed."""
 
     @abstractmethod
     def setting(self, key: str) -> Setting | None:

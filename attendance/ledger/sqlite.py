@@ -22,7 +22,7 @@ from attendance.errors import LedgerError
 from attendance.ledger import connection, rows, schema
 from attendance.ledger.counting import chain_of, changes, counted_in_order, order_of
 from attendance.ledger.instants import from_text, to_text
-from attendance.ledger.port import EVERYTHING, Ledger, PunchQuery, Recorded, Setting
+from attendance.ledger.port import EVERYTHING, Ledger, PersonVersion, PunchQuery, Recorded, Setting
 from attendance.ledger.rows import Seen
 from attendance.ledger.rules import Rules, SiteRules, attendance_row
 from attendance.types import AttendanceRow, Person, Punch, Template
@@ -145,11 +145,10 @@ class SqliteLedger(Ledger):
                 for person in _read_people(db, f"WHERE identity_id IN ({', '.join('?' * len(part))})", part)
             ]
 
-    def person_versions(self) -> dict[str, int]:
+    def person_versions(self) -> dict[str, PersonVersion]:
         with self._reading() as db:
-            return {
-                row[0]: row[1] for row in db.execute("SELECT identity_id, version FROM people ORDER BY identity_id")
-            }
+            found = db.execute("SELECT identity_id, subject_ref, version FROM people ORDER BY identity_id")
+            return {row["identity_id"]: PersonVersion(row["subject_ref"], row["version"]) for row in found}
 
     def setting(self, key: str) -> Setting | None:
         with self._reading() as db:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from attendance.errors import LedgerError
-from attendance.ledger.port import Ledger, PunchQuery, Recorded, Setting, TemplateRevision
+from attendance.ledger.port import Ledger, PersonVersion, PunchQuery, Recorded, Setting, TemplateRevision
 from attendance.types import AttendanceRow, Consent, Direction, Person, Punch
 
 MakePerson = Callable[..., Person]
@@ -82,7 +82,7 @@ def test_a_taken_subject_reference_is_an_error_and_nothing_is_half_done(
     ledger.insert_person(make_person(1))
     with pytest.raises(LedgerError):
         ledger.insert_person(make_person(2, templates=2, subject_ref="ref-01"))
-    assert ledger.person_versions() == {"person-01": 1}
+    assert ledger.person_versions() == {"person-01": PersonVersion("ref-01", 1)}
 
 
 def test_two_templates_of_one_id_are_an_error_and_nothing_is_half_done(ledger: Ledger, make_person: MakePerson) -> None:
@@ -90,6 +90,13 @@ def test_two_templates_of_one_id_are_an_error_and_nothing_is_half_done(ledger: L
     with pytest.raises(LedgerError):
         ledger.insert_person(replace(person, templates=person.templates * 2))
     assert ledger.person_versions() == {}
+
+
+def test_somebody_removed_and_inserted_again_shows_in_the_versions(ledger: Ledger, make_person: MakePerson) -> None:
+    ledger.insert_person(make_person(1))
+    ledger.remove_person("person-01", version=1)
+    ledger.insert_person(make_person(1, subject_ref="ref-new"))
+    assert ledger.person_versions() == {"person-01": PersonVersion("ref-new", 1)}
 
 
 def test_people_are_ordered_by_identity_and_chosen_by_id(ledger: Ledger, make_person: MakePerson) -> None:
@@ -119,7 +126,7 @@ def test_replacing_needs_the_version_that_was_read(ledger: Ledger, make_person: 
     assert not ledger.replace_person(make_person(1, version=4, name="early"))
     assert not ledger.replace_person(make_person(9, version=2))
     assert plain(stored(ledger, "person-01")) == plain(second)
-    assert ledger.person_versions() == {"person-01": 2}
+    assert ledger.person_versions() == {"person-01": PersonVersion("ref-01", 2)}
 
 
 def test_removing_needs_the_version_that_was_read(ledger: Ledger, make_person: MakePerson) -> None:
