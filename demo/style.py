@@ -54,7 +54,7 @@ class Style:
     warmth: Range = (-0.10, 0.12)
     side_light: Range = (-0.35, 0.35)
     room_gain: Range = (0.60, 1.05)
-    shutter_s: Range = (0.004, 0.022)
+    shutter_s: Range = (0.002, 0.010)
     focus_px: Range = (0.0, 0.9)
     read_noise: Range = (1.0, 4.0)
     shot_noise: Range = (0.01, 0.08)
