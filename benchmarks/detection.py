@@ -4,14 +4,15 @@ python -m benchmarks.detection parity --photos ../shared/data/lfw-dev/images [--
 python -m benchmarks.detection speed --video ../shared/data/video/street_1080p.mp4
 python -m benchmarks.detection report --to benchmarks/results/DATE-detection
 
-`parity` and `speed` keep what they find under build/detection, `parity` in steps, so that it can be stopped and goes on;
-`report` writes what is there as Markdown and JSON.
+`parity` and `speed` keep what they find under build/detection, `parity` in steps, so that it can be stopped and goes
+on; `report` writes what is there as Markdown and JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -41,6 +42,7 @@ def machine(threads: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: version(name) for name in PACKAGES},
         "threads": threads,
+        "load_average": [round(load, 1) for load in os.getloadavg()],
         "commit": commit,
         "command": "python -m benchmarks.detection " + " ".join(sys.argv[1:]),
     }
@@ -82,8 +84,9 @@ def _section(name: str, part: dict[str, Any]) -> list[str]:
     host = part["machine"]
     versions = ", ".join(f"{package} {number}" for package, number in host["versions"].items())
     about = (
-        f"{host['date']}, {host['cpu']}, {host['cores']} cores, {host['threads']} threads for each side, Python "
-        f"{host['python']}, {versions}, commit {host['commit'][:12]}. `{host['command']}`"
+        f"{host['date']}, {host['cpu']}, {host['cores']} cores (load average over 1, 5, 15 minutes at the end: "
+        f"{host['load_average']}), {host['threads']} threads for each side, Python {host['python']}, {versions}, "
+        f"commit {host['commit'][:12]}. `{host['command']}`"
     )
     table = _parity_table(part) if name == "parity" else _speed_table(part)
     return [f"## {name.capitalize()}", "", *table, "", about, ""]
@@ -92,7 +95,7 @@ def _section(name: str, part: dict[str, Any]) -> list[str]:
 def _parity_table(part: dict[str, Any]) -> list[str]:
     lines = [
         f"{part['photos_in_set']} photos in the set. A box is matched at an overlap of {detection_parity.MATCH_IOU} of "
-        f"the union; points are in place when all five lie within {detection_parity.POINT_SHARE:.0%} of the box's width.",
+        f"the union; points are in place when all five lie within {detection_parity.POINT_SHARE:.0%} of its width.",
         "",
         "| faces from | photos judged | reference boxes | matched | of these, points in place | extra boxes |",
         "|---|---|---|---|---|---|",
