@@ -188,8 +188,11 @@ class App:
             max_frames=track.max_frames,
         )
 
-    def stills(self, *, rule: FaceRule, strict: bool) -> StillReader:
-        """A reader of photos; ``strict`` applies what enrolment demands."""
+    def stills(self, *, rule: FaceRule, strict: bool, load: Callable[[], FaceReader] | None = None) -> StillReader:
+        """A reader of photos; ``strict`` applies what enrolment demands.
+
+        The networks come from ``load``, by default ``reader``, and only when there is a photo to read.
+        """
         enrol = self.settings.enrol
         options = StillOptions(
             rule=rule,
@@ -199,7 +202,7 @@ class App:
             max_side_px=enrol.max_side_px,
             batch_size=self.settings.model.batch_size,
         )
-        return StillReader(self.reader, options)
+        return StillReader(load if load is not None else lambda: self.reader, options)
 
     def enrol_policy(self, *, source_label: str, prune: bool = False, dry_run: bool = False) -> EnrolPolicy:
         """What enrolment demands; a template is suspected to be somebody else's from the live threshold on."""

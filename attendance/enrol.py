@@ -1,34 +1,37 @@
 """Enrolment: a folder of people into the ledger and the gallery.
 
-A person and their templates are written at once, so an interrupted run leaves whole people, and the next run does what
-is left. Photos that are in already are known by their SHA-256 and not read again.
+A person and their templates are one document, so an interrupted run leaves whole people, and the next run does what is
+left. Photos that are in already are known by their SHA-256 and not decoded again; what a run decides about a person
+does not depend on how far an earlier one got.
 """
 
 from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from attendance.errors import ImageError, LedgerError
-from attendance.gallery import announced, entries_of
+from attendance.errors import ImageError
+from attendance.gallery import PersonChange, apply_changes
 from attendance.ledger.port import Ledger
 from attendance.metrics import rank_of, top_k
 from attendance.people_csv import PersonRow
 from attendance.search.exact import ExactGallery
 from attendance.search.port import Gallery
 from attendance.stills import Reading, StillReader, sha256_of
-from attendance.types import Consent, Person, RefusalReason, Template
+from attendance.types import Candidate, Consent, GalleryEntry, Person, RefusalReason, Template
 
 GROUP_PHOTOS = 64
+"""Unread photos after which what was read is written: about what a crash can cost."""
 GROUP_PEOPLE = 256
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +83,7 @@ class SuspectedDuplicate:
 
     def to_json(self) -> dict[str, Any]:
         """The contract's entry of ``suspected_duplicates``."""
-        return {
-            "identity_id": self.identity_id,
-            "other": self.other,
-            "similarity": round(self.similarity, 6),
-        }
+        return {"identity_id": self.identity_id, "other": self.other, "similarity": round(self.similarity, 6)}
 
 
 @dataclass(slots=True)
@@ -100,28 +99,39 @@ class EnrolResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """A photo to look up: whom it shows, the name to tell it by, and the file."""
+
+    identity_id: str
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """Top-k hits over the held-out photos; a failed read is a miss in each. Rates are None without probes."""
+    """Top-k hits over the probes; a failed read is a miss in each. Rates are None without probes."""
 
     top1: float | None
     top3: float | None
     top5: float | None
     probes: int
-    failed_reads: int
     failed: tuple[Refusal, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """One person's part of a run: what the ledger has, what the folder has, what must be read."""
+    """One person's part of a run: what must be read, then what came of it. ``consent`` None: nobody agreed."""
 
-    photos: PersonPhotos
-    person: Person | None
-    unread: tuple[tuple[str, Path], ...]
+    identity_id: str
+    row: PersonRow | None
+    consent: Consent | None = None
+    photos: int = 0
+    unread: tuple[tuple[str, Path], ...] = ()
+    fresh: tuple[Template, ...] = ()
 
 
 class Enroller:
-    """Brings people's photos into ledger and gallery. Works under the gallery's lock, one at a time."""
+    """Brings people's photos into ledger and gallery; for one run. Works under the gallery's lock."""
 
     def __init__(
         self,
@@ -139,6 +149,9 @@ class Enroller:
         self._now = now
         self._batch = uuid.uuid4().hex
         self._everybody = ExactGallery(gallery.card_id, gallery.dimension)
+        self._consents: dict[str, Consent] = {}
+        self._sha256: dict[str, str] = {}
+        self._gone: dict[str, tuple[Template, ...]] = {}
         self.result = EnrolResult()
 
     def run(
@@ -146,6 +159,7 @@ class Enroller:
         people: Sequence[PersonPhotos],
         rows: Mapping[str, PersonRow],
         *,
+        unreadable: Collection[str] = (),
         done: Callable[[int], None] = lambda photos: None,
     ) -> EnrolResult:
         """Enrol the people in order.
@@ -153,210 +167,197 @@ class Enroller:
         Args:
             people: the folders.
             rows: people.csv by identity id, empty without one.
+            unreadable: photos (by relative path) and person folders that are there but cannot be looked at: their
+                templates are not taken to be gone.
             done: told how many photos were dealt with, as they are.
+
+        Raises:
+            PeopleFileError: a row contradicts what the ledger has of the person; nothing was written.
         """
-        self._everybody.upsert(self._gallery.entries())
-        with nullcontext() if self._policy.dry_run else announced(self._ledger):
-            for group in self._groups(people):
-                self._enrol(group, rows)
-                done(sum(len(work.photos.enrol) for work in group))
-            self._sweep(people, rows)
+        present = {name for photos in people for name in (*photos.enrol, *photos.held_out)} | set(unreadable)
+        self._survey(self._ledger.person_versions(), rows, present)
+        for group in self._groups(people, rows):
+            self._enrol(group)
+            done(sum(work.photos for work in group))
+        seen = {photos.identity_id for photos in people}
+        self._settle(
+            [_Work(identity_id, rows.get(identity_id)) for identity_id in self._consents if identity_id not in seen]
+        )
+        for row in rows.values():
+            if not {row.identity_id} & (seen | self._consents.keys() | present):
+                detail = f"people.csv line {row.line} names this person, but there is no folder with photos"
+                self._refuse(row.identity_id, RefusalReason.EMPTY_FOLDER, detail)
         return self.result
 
-    def _groups(self, people: Sequence[PersonPhotos]) -> Iterator[list[_Work]]:
+    def add(self, identity_id: str, readings: Iterable[tuple[str, Reading]], *, row: PersonRow | None) -> EnrolResult:
+        """Enrol single photos or frames of one person, each with the name to remember it by; others stay."""
+        self._survey([identity_id], {} if row is None else {identity_id: row}, None)
+        consent = self._consent(identity_id, row)
+        if consent is not None:
+            work = _Work(identity_id, row, consent, fresh=tuple(self._templates(identity_id, readings)))
+            self._settle(self._accepted([work]))
+        return self.result
+
+    def _survey(self, identity_ids: Iterable[str], rows: Mapping[str, PersonRow], present: set[str] | None) -> None:
+        """Learn what is enrolled, and which of this source's photos are gone (``present`` None: none is)."""
+        for some in _parts(list(identity_ids)):
+            for person in self._ledger.people(some):
+                if person.identity_id in rows:
+                    rows[person.identity_id].applied_to(person)
+                self._consents[person.identity_id] = person.consent
+                own = [t for t in person.templates if t.source_label == self._policy.source_label]
+                self._sha256.update((t.template_id, t.sha256) for t in own)
+                if present is not None:
+                    gone = tuple(t for t in own if not {t.path, t.path.partition("/")[0]} & present)
+                    self._gone[person.identity_id] = gone
+        # Who is about to go must not make others duplicates, or a run would depend on its order.
+        pruned = {t.template_id for gone in self._gone.values() for t in gone} if self._policy.prune else set()
+        self._everybody.upsert([entry for entry in self._gallery.entries() if entry.template_id not in pruned])
+
+    def _groups(self, people: Sequence[PersonPhotos], rows: Mapping[str, PersonRow]) -> Iterator[list[_Work]]:
         """People together until their unread photos fill a batch."""
         group: list[_Work] = []
         for photos in people:
-            group.append(self._look(photos))
+            group.append(self._look(photos, rows.get(photos.identity_id)))
             if sum(len(work.unread) for work in group) >= GROUP_PHOTOS or len(group) >= GROUP_PEOPLE:
                 yield group
                 group = []
         if group:
             yield group
 
-    def _look(self, photos: PersonPhotos) -> _Work:
-        """Compare a folder with the ledger: which photos are new or changed."""
-        person = self._ledger.person(photos.identity_id)
-        known = {} if person is None else {t.template_id: t for t in person.templates}
+    def _look(self, photos: PersonPhotos, row: PersonRow | None) -> _Work:
+        """Compare a folder with the ledger: which photos are new or changed. Nobody's are read who did not agree."""
+        consent = self._consent(photos.identity_id, row)
+        work = _Work(photos.identity_id, row, consent, len(photos.enrol))
+        if consent is None:
+            return work
         unread: list[tuple[str, Path]] = []
         for name, path in photos.enrol.items():
-            template = known.get(self._template_id(photos.identity_id, name))
+            known = self._sha256.get(self._template_id(photos.identity_id, name))
             try:
-                unchanged = template is not None and template.sha256 == sha256_of(path)
+                if known is None or known != sha256_of(path):
+                    unread.append((name, path))
             except ImageError as error:
                 self._refuse(name, RefusalReason(error.reason), error.detail)
-                continue
-            if not unchanged:
-                unread.append((name, path))
-        return _Work(photos, person, tuple(unread))
+        return replace(work, unread=tuple(unread))
 
-    def add(self, identity_id: str, readings: Iterable[tuple[str, Reading]], *, row: PersonRow | None) -> EnrolResult:
-        """Enrol single photos or frames of one person, each with the name to remember it by; others stay."""
-        person = self._ledger.person(identity_id)
-        self._everybody.upsert(self._gallery.entries())
-        templates = self._templates(identity_id, readings)
-        with announced(self._ledger):
-            self._settle(identity_id, person, templates, [], row)
-        return self.result
+    def _consent(self, identity_id: str, row: PersonRow | None) -> Consent | None:
+        """What allows somebody's photos to be read; None, and listed, where the policy demands more than there is."""
+        held = self._consents.get(identity_id)
+        if self._policy.consent == "attested":
+            return held if held is not None else Consent("attested", "", self._now(), self._policy.attested_by)
+        if row is not None and row.consent is not None:
+            return row.consent
+        if held is not None and held.policy == "per_person" and (row is None or row.consent_version is None):
+            return held
+        detail = "consent policy per_person: people.csv must give consent_version and consent_at for this person"
+        self._refuse(identity_id, RefusalReason.NO_CONSENT, detail)
+        return None
 
-    def _enrol(self, group: list[_Work], rows: Mapping[str, PersonRow]) -> None:
+    def _enrol(self, group: list[_Work]) -> None:
         readings = self._stills.read(path for work in group for _, path in work.unread)
+        read = []
         for work in group:
-            identity_id = work.photos.identity_id
-            templates = self._templates(identity_id, ((name, next(readings)) for name, _ in work.unread))
-            vanished = [] if work.person is None else self._vanished(work.person, work.photos)
-            self._settle(identity_id, work.person, templates, vanished, rows.get(identity_id))
+            named = ((name, next(readings)) for name, _ in work.unread)
+            read.append(replace(work, fresh=tuple(self._templates(work.identity_id, named))))
+        self._settle(self._accepted(read))
 
-    def _templates(self, identity_id: str, readings: Iterable[tuple[str, Reading]]) -> list[Template]:
+    def _templates(self, identity_id: str, readings: Iterable[tuple[str, Reading]]) -> Iterator[Template]:
         """Templates of the photos that could be read; the others are listed as refused."""
-        templates = []
         for name, reading in readings:
             if reading.vector is None:
                 assert reading.reason is not None
                 self._refuse(name, reading.reason, reading.detail)
-            else:
-                templates.append(self._template(identity_id, name, reading))
-        return templates
+                continue
+            yield Template(
+                template_id=self._template_id(identity_id, name),
+                vector=reading.vector,
+                card_id=self._gallery.card_id,
+                source_label=self._policy.source_label,
+                path=name,
+                sha256=reading.sha256,
+                batch=self._batch,
+                created_at=self._now(),
+            )
 
-    def _settle(
-        self,
-        identity_id: str,
-        before: Person | None,
-        fresh: list[Template],
-        vanished: list[Template],
-        row: PersonRow | None,
-    ) -> None:
-        """Write one person: new templates, changed details, pruned photos."""
-        if not self._accepts(identity_id, fresh, newcomer=before is None):
-            return
-        person = self._newcomer(identity_id, fresh, row) if before is None else _with_row(before, row)
-        if person is None:
-            return
-        out = {t.template_id for t in fresh} | ({t.template_id for t in vanished} if self._policy.prune else set())
-        kept = [t for t in person.templates if t.template_id not in out]
-        self._write(before, replace(person, templates=(*kept, *fresh)), fresh, vanished)
+    def _accepted(self, works: Iterable[_Work]) -> list[_Work]:
+        """Those who may be enrolled; lists who looks like somebody enrolled, or like somebody earlier in this group."""
+        accepted = []
+        group = ExactGallery(self._gallery.card_id, self._gallery.dimension)
+        for work in works:
+            other = self._lookalike(work, group)
+            newcomer = work.identity_id not in self._consents
+            if other is not None and newcomer and self._policy.duplicates == "refuse":
+                detail = f"looks like {other}; enrol under that id, or set enrol.duplicates to flag"
+                self._refuse(work.identity_id, RefusalReason.DUPLICATE_PERSON, detail)
+                continue
+            group.upsert([GalleryEntry(t.template_id, work.identity_id, t.vector) for t in work.fresh])
+            accepted.append(work)
+        self._everybody.upsert(group.entries())
+        return accepted
 
-    def _newcomer(self, identity_id: str, templates: list[Template], row: PersonRow | None) -> Person | None:
-        """A new person, or None where there is nothing to enrol or no consent."""
-        if not templates:
+    def _lookalike(self, work: _Work, group: Gallery) -> str | None:
+        """Whom a person's new templates look like most, with everybody they look like listed; None: nobody."""
+        if self._policy.duplicate_threshold is None or not work.fresh:
             return None
-        consent = self._consent(row)
-        if consent is None:
-            detail = "consent policy per_person: people.csv must give consent_version and consent_at for this person"
-            self._refuse(identity_id, RefusalReason.NO_CONSENT, detail)
+        queries = np.stack([t.vector for t in work.fresh])
+        best: dict[str, float] = {}
+        for candidates in (*self._everybody.nearest(queries, k=2), *group.nearest(queries, k=2)):
+            for other in candidates:
+                if other.identity_id != work.identity_id and other.similarity >= self._policy.duplicate_threshold:
+                    best[other.identity_id] = max(other.similarity, best.get(other.identity_id, -1.0))
+        ranked = sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))
+        self.result.suspected_duplicates += [SuspectedDuplicate(work.identity_id, *pair) for pair in ranked]
+        return ranked[0][0] if ranked else None
+
+    def _settle(self, works: Sequence[_Work]) -> None:
+        """Write what changed. Who was changed by another process meanwhile is looked at again and written then."""
+        for some in _parts(works):
+            pending: Sequence[_Work] = some
+            while pending:
+                people = {p.identity_id: p for p in self._ledger.people([work.identity_id for work in pending])}
+                changes = [(work, self._change(people.get(work.identity_id), work)) for work in pending]
+                wanted = [change for _, change in changes if change is not None]
+                dry = self._policy.dry_run or not wanted
+                forestalled = [] if dry else apply_changes(self._ledger, self._gallery, wanted)
+                pending = [work for work, change in changes if change in forestalled]
+                for work, change in changes:
+                    if change not in forestalled:
+                        self._count(work, change)
+
+    def _change(self, before: Person | None, work: _Work) -> PersonChange | None:
+        """The person as they shall be: new templates, new details, without pruned photos. None: as they are."""
+        if before is None and (work.consent is None or not work.fresh):
             return None
-        blank = Person(
-            identity_id=identity_id,
+        person = before if before is not None else self._newcomer(work)
+        templates = {t.template_id: t for t in (*person.templates, *work.fresh)}
+        for template in self._pruned(work):
+            templates.pop(template.template_id, None)
+        after = person if work.row is None else work.row.applied_to(person)
+        after = replace(after, version=person.version + 1, templates=tuple(templates.values()))
+        return None if before is not None and _same(before, after) else PersonChange(before, after)
+
+    def _newcomer(self, work: _Work) -> Person:
+        assert work.consent is not None
+        return Person(
+            identity_id=work.identity_id,
             subject_ref=uuid.uuid4().hex,
             version=0,
             created_at=self._now(),
-            consent=consent,
-        )
-        return _with_row(blank, row)
-
-    def _consent(self, row: PersonRow | None) -> Consent | None:
-        policy = self._policy
-        if policy.consent == "attested":
-            return Consent(policy="attested", version="", at=self._now(), by=policy.attested_by)
-        if row is None or not row.consent_version or row.consent_at is None:
-            return None
-        return Consent(
-            policy="per_person",
-            version=row.consent_version,
-            at=row.consent_at,
-            by=row.identity_id,
+            consent=work.consent,
         )
 
-    def _accepts(self, identity_id: str, templates: list[Template], *, newcomer: bool) -> bool:
-        """List who the new templates look like; whether the person may be enrolled all the same."""
-        if self._policy.duplicate_threshold is None or not templates:
-            return True
-        queries = np.stack([t.vector for t in templates])
-        best: dict[str, float] = {}
-        for candidates in self._everybody.nearest(queries, k=2):
-            for other in candidates:
-                if other.identity_id != identity_id and other.similarity >= self._policy.duplicate_threshold:
-                    best[other.identity_id] = max(other.similarity, best.get(other.identity_id, -1.0))
-        for other_id, similarity in sorted(best.items(), key=lambda pair: (-pair[1], pair[0])):
-            self.result.suspected_duplicates.append(SuspectedDuplicate(identity_id, other_id, similarity))
-        if not best or not newcomer or self._policy.duplicates != "refuse":
-            return True
-        other_id = max(best, key=lambda key: best[key])
-        detail = f"looks like {other_id}; enrol under that id, or set enrol.duplicates to flag"
-        self._refuse(identity_id, RefusalReason.DUPLICATE_PERSON, detail)
-        return False
+    def _pruned(self, work: _Work) -> tuple[Template, ...]:
+        return self._gone.get(work.identity_id, ()) if self._policy.prune else ()
 
-    def _write(
-        self,
-        before: Person | None,
-        after: Person,
-        fresh: list[Template],
-        vanished: list[Template],
-    ) -> None:
-        """Ledger first, then the gallery; an unchanged person is left alone."""
-        held = set() if before is None else {t.template_id for t in before.templates}
-        replaced = [t for t in fresh if t.template_id in held]
-        self.result.replaced += len(replaced)
-        self.result.added += len(fresh) - len(replaced)
-        self.result.vanished += [t.path for t in vanished]
-        if self._policy.prune:
-            self.result.removed += len(vanished)
-        if self._policy.dry_run or (before is not None and _same(before, after)):
-            return
-        self._store(before, after)
-        after_ids = {t.template_id for t in after.templates}
-        self._gallery.remove([template_id for template_id in held if template_id not in after_ids])
-        entries = entries_of(after, self._gallery.card_id)
-        fresh_ids = {t.template_id for t in fresh}
-        changed = [entry for entry in entries if entry.template_id in fresh_ids]
-        self._gallery.upsert(changed)
-        self._everybody.upsert(changed)
-
-    def _store(self, before: Person | None, after: Person) -> None:
-        stored = replace(after, version=1 if before is None else before.version + 1)
-        done = self._ledger.insert_person(stored) if before is None else self._ledger.replace_person(stored)
-        if not done:
-            raise LedgerError(f"{after.identity_id} was changed by somebody else meanwhile: run the build again")
-
-    def _vanished(self, person: Person, photos: PersonPhotos | None) -> list[Template]:
-        """Templates of this source whose photo is no longer in the folder."""
-        present: set[str] = set() if photos is None else {*photos.enrol, *photos.held_out}
-        return [t for t in person.templates if t.source_label == self._policy.source_label and t.path not in present]
-
-    def _sweep(self, people: Sequence[PersonPhotos], rows: Mapping[str, PersonRow]) -> None:
-        """People without a folder: their details from people.csv, and photos that are gone."""
-        seen = {photos.identity_id for photos in people}
-        for identity_id in sorted(self._ledger.person_versions().keys() - seen):
-            person = self._ledger.person(identity_id)
-            if person is None:
-                continue
-            vanished = self._vanished(person, None)
-            after = _with_row(person, rows.get(identity_id))
-            if self._policy.prune:
-                gone = {t.template_id for t in vanished}
-                after = replace(
-                    after,
-                    templates=tuple(t for t in after.templates if t.template_id not in gone),
-                )
-            self._write(person, after, [], vanished)
-        enrolled = self._ledger.person_versions().keys()
-        for row in rows.values():
-            if row.identity_id not in seen and row.identity_id not in enrolled:
-                detail = f"people.csv line {row.line} names this person, but there is no folder with photos"
-                self._refuse(row.identity_id, RefusalReason.EMPTY_FOLDER, detail)
-
-    def _template(self, identity_id: str, name: str, reading: Reading) -> Template:
-        assert reading.vector is not None
-        return Template(
-            template_id=self._template_id(identity_id, name),
-            vector=reading.vector,
-            card_id=self._gallery.card_id,
-            source_label=self._policy.source_label,
-            path=name,
-            sha256=reading.sha256,
-            batch=self._batch,
-            created_at=self._now(),
-        )
+    def _count(self, work: _Work, change: PersonChange | None) -> None:
+        if change is not None:
+            held = set() if change.before is None else {t.template_id for t in change.before.templates}
+            replaced = sum(t.template_id in held for t in work.fresh)
+            self.result.replaced += replaced
+            self.result.added += len(work.fresh) - replaced
+            self.result.removed += sum(t.template_id in held for t in self._pruned(work))
+        self.result.vanished += [t.path for t in self._gone.get(work.identity_id, ())]
 
     def _template_id(self, identity_id: str, name: str) -> str:
         return template_id(identity_id, self._policy.source_label, name)
@@ -370,58 +371,37 @@ def template_id(identity_id: str, source_label: str, path: str) -> str:
     return hashlib.sha256(f"{identity_id}\0{source_label}\0{path}".encode()).hexdigest()[:32]
 
 
-def evaluate_probes(probes: Sequence[tuple[str, str, Path]], *, stills: StillReader, gallery: Gallery) -> ProbeResult:
+def evaluate_probes(
+    probes: Sequence[Probe], *, unreadable: Sequence[Refusal], stills: StillReader, gallery: Gallery
+) -> ProbeResult:
     """Read the probes and look each one up.
 
     Args:
-        probes: (identity id, name to show, file).
+        probes: what to read.
+        unreadable: probes that could not even be found to be read: misses like every failed read.
         stills: reads them; not strict, so that no probe is refused for several faces or quality.
         gallery: searched for the five nearest people.
     """
-    ranks: list[int] = []
-    failed: list[Refusal] = []
-    readings = stills.read(path for _, _, path in probes)
-    for (identity_id, name, _), reading in zip(probes, readings, strict=True):
-        if reading.vector is None:
-            assert reading.reason is not None
-            failed.append(Refusal(name, reading.reason, reading.detail))
-            ranks.append(0)
-            continue
-        ranks.append(rank_of(gallery.nearest(reading.vector[None, :], k=5)[0], identity_id))
+    ranks = [0] * len(unreadable)
+    failed = list(unreadable)
+    for probe, reading in zip(probes, stills.read(probe.path for probe in probes), strict=True):
+        found: list[Candidate] = []
+        if reading.vector is not None:
+            found = gallery.nearest(reading.vector[None, :], k=5)[0]
+        elif reading.reason is not None:
+            failed.append(Refusal(probe.name, reading.reason, reading.detail))
+        ranks.append(rank_of(found, probe.identity_id))
     top1, top3, top5 = (top_k(ranks, k) if ranks else None for k in (1, 3, 5))
-    return ProbeResult(top1, top3, top5, len(probes), len(failed), tuple(failed))
+    return ProbeResult(top1, top3, top5, len(ranks), tuple(failed))
 
 
-def _with_row(person: Person, row: PersonRow | None) -> Person:
-    """The person with what people.csv says; what it does not say stays."""
-    if row is None:
-        return person
-    said = {
-        name: value for name in ("name", "department", "site", "group") if (value := getattr(row, name)) is not None
-    }
-    dates = {name: getattr(row, name) for name in row.has_dates}
-    consent = person.consent
-    if row.consent_version and row.consent_at is not None:
-        consent = Consent(
-            policy="per_person",
-            version=row.consent_version,
-            at=row.consent_at,
-            by=row.identity_id,
-        )
-    return replace(person, consent=consent, **said, **dates)
+def _parts(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    return (items[i : i + GROUP_PEOPLE] for i in range(0, len(items), GROUP_PEOPLE))
 
 
 def _same(before: Person, after: Person) -> bool:
     """Whether two states of a person are the same but for the version."""
-    details = (
-        "name",
-        "department",
-        "site",
-        "group",
-        "active_from",
-        "active_to",
-        "consent",
-    )
+    details = ("name", "department", "site", "group", "active_from", "active_to", "consent")
     return all(getattr(before, name) == getattr(after, name) for name in details) and [
         (t.template_id, t.sha256, t.card_id) for t in before.templates
     ] == [(t.template_id, t.sha256, t.card_id) for t in after.templates]

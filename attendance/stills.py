@@ -6,8 +6,9 @@ A photo that cannot be used is a `Reading` with a reason, never an exception, so
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from attendance.errors import ImageError
@@ -53,25 +54,33 @@ class StillOptions:
 
 
 class StillReader:
-    """Reads photos in batches, at most ``batch_size`` and 24 megapixels at once."""
+    """Reads photos in batches, at most ``batch_size`` and 24 megapixels at once.
 
-    def __init__(self, reader: FaceReader, options: StillOptions) -> None:
-        self._reader = reader
+    ``load`` gives the networks and is called when the first photo could be decoded, so that nobody waits for networks
+    that have nothing to do.
+    """
+
+    def __init__(self, load: Callable[[], FaceReader], options: StillOptions) -> None:
+        self._load = load
         self._options = options
+
+    @cached_property
+    def _reader(self) -> FaceReader:
+        return self._load()
 
     def read(self, paths: Iterable[Path]) -> Iterator[Reading]:
         """One reading per path, in order."""
         waiting: list[Reading | tuple[Path, Photo]] = []
-        pixels = photos = 0
+        pixels = 0
         for path in paths:
             opened = self._open(path)
             waiting.append(opened)
             if isinstance(opened, tuple):
                 height, width = opened[1].image.shape[:2]
-                pixels, photos = pixels + height * width, photos + 1
-            if photos >= self._options.batch_size or pixels >= BATCH_PIXELS:
+                pixels += height * width
+            if len(waiting) >= self._options.batch_size or pixels >= BATCH_PIXELS:
                 yield from self._finish(waiting)
-                waiting, pixels, photos = [], 0, 0
+                waiting, pixels = [], 0
         yield from self._finish(waiting)
 
     def read_frame(self, image: RGBImage, sha256: str) -> Reading:

@@ -112,7 +112,7 @@ def open_reader(app: App, *, aligned: bool, quality_level: str) -> PhotoReader:
         max_side_px=enrol.max_side_px,
         batch_size=app.settings.model.batch_size,
     )
-    return CropReader(app.embedder, options) if aligned else StillReader(app.reader, options)
+    return CropReader(app.embedder, options) if aligned else StillReader(lambda: app.reader, options)
 
 
 class CropReader:
