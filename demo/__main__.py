@@ -140,6 +140,9 @@ def check(expected: Sequence[Expected], events: Sequence[dict[str, Any]]) -> Non
                 f"{one.portrait.name} passed from {_iso(one.from_utc)} to {_iso(one.to_utc)}: expected punches "
                 f"{wanted}, got {punched}; run again with --store DIR to keep the events"
             )
+        mistaken = sorted({e["identity_id"] for e in during if e["kind"] == "repeat"} - set(wanted))
+        if mistaken:
+            raise DemoError(f"{one.portrait.name} passed and was taken for {', '.join(mistaken)}")
         if not wanted and not any(e["kind"] == "unknown" for e in during):
             raise DemoError(f"{one.portrait.name} is not enrolled and passed: expected an unknown event, got none")
     punches = sum(e["kind"] == "punch" for e in events)

@@ -49,6 +49,7 @@ def test_what_was_played_passes(known: set[str], events: list[dict[str, Any]]) -
         ([event(3, "punch", "eileen-collins"), event(7, "unknown", None)], "Grace Hopper"),
         ([GRACE, event(3.5, "punch", "grace-hopper"), event(7, "unknown", None)], "Grace Hopper"),
         ([GRACE, event(7, "punch", "grace-hopper")], "Eileen Collins"),
+        ([GRACE, event(7, "repeat", "grace-hopper")], "taken for grace-hopper"),
         ([GRACE], "expected an unknown event"),
         ([GRACE, event(7, "unknown", None), event(12, "punch", "grace-hopper")], "expected 1 punches"),
     ],
