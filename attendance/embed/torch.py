@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import struct
 from collections.abc import Mapping
 
 import numpy as np
@@ -31,6 +32,20 @@ NETWORKS: Mapping[str, type[nn.Module]] = {
 
 CHUNK = {"cpu": 32, "cuda": 256}
 """Faces run at once: more gain nothing and cost memory."""
+
+
+# What torch's restricted unpickler raises on bytes that are no checkpoint depends on the bytes.
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    struct.error,
+)
 
 
 class TorchEmbedder(Embedder):
@@ -64,9 +79,11 @@ class TorchEmbedder(Embedder):
             if self.card.input.colour_order is ColourOrder.BGR:
                 pixels = pixels.flip(1)
             pixels = ((pixels - self._mean) * self._scale).contiguous(memory_format=torch.channels_last)
-            outputs = self._network(pixels)
             if self.card.input.mirror:
-                outputs = outputs + self._network(pixels.flip(3).contiguous(memory_format=torch.channels_last))
+                both = torch.cat([pixels, pixels.flip(3)]).contiguous(memory_format=torch.channels_last)
+                outputs = self._network(both).unflatten(0, (2, len(chips))).sum(dim=0)
+            else:
+                outputs = self._network(pixels)
             result: Float32 = outputs.float().cpu().numpy()
             return result
 
@@ -96,7 +113,7 @@ def read_checkpoint(card: ModelCard, data: bytes) -> dict[str, Tensor]:
     """
     try:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except _UNREADABLE as error:
         raise ModelError(
             f"model {card.id}: expected a torch checkpoint of tensors alone, got a file that cannot be read so "
             f"({type(error).__name__}): save the state dict with torch.save"
