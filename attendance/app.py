@@ -11,28 +11,26 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from attendance.config import CameraSection, Settings
-from attendance.detect.mtcnn import MtcnnDetector
-from attendance.detect.port import Detector
-from attendance.embed.card import ModelCard
-from attendance.embed.port import Embedder
-from attendance.embed.registry import find_card, load_embedder
-from attendance.enrol import EnrolPolicy
-from attendance.errors import ConfigError, UsageError
-from attendance.faces import FaceRule
-from attendance.gallery import open_for_writing
-from attendance.kiosk import Place
+from attendance.errors import UsageError
 from attendance.ledger.port import Ledger
 from attendance.ledger.sqlite import SqliteLedger
-from attendance.mirror import Mirror, MirrorFollower, load_mirror
-from attendance.pipeline import FaceReader, LivePath, Rule
 from attendance.search.chroma import ChromaStore, GraphSettings
 from attendance.search.port import Gallery, GalleryStore
-from attendance.stills import StillOptions, StillReader
-from attendance.threshold import operating_threshold
-from attendance.track import Tracker
+
+# What brings PyTorch, OpenCV or SciPy along is imported where it is used: most commands never need it.
+if TYPE_CHECKING:
+    from attendance.detect.port import Detector
+    from attendance.embed.card import ModelCard
+    from attendance.embed.port import Embedder
+    from attendance.enrol import EnrolPolicy
+    from attendance.faces import FaceRule
+    from attendance.kiosk import Place
+    from attendance.mirror import Mirror, MirrorFollower
+    from attendance.pipeline import FaceReader, LivePath, Rule
+    from attendance.stills import StillReader
 
 _log = logging.getLogger(__name__)
 
@@ -44,10 +42,6 @@ class App:
     """One configuration's objects, each made when first asked for and closed together."""
 
     def __init__(self, settings: Settings) -> None:
-        if settings.ledger.url:
-            raise ConfigError(f"ledger.url: only the embedded ledger exists so far, got {settings.ledger.url!r}")
-        if settings.search.url:
-            raise ConfigError(f"search.url: only the embedded gallery exists so far, got {settings.search.url!r}")
         self.settings = settings
         self._exit = ExitStack()
 
@@ -75,11 +69,15 @@ class App:
     @cached_property
     def card(self) -> ModelCard:
         """The card of the configured model."""
+        from attendance.embed.catalogue import find_card
+
         return find_card(self.settings.model.id, self.models_dir)
 
     @cached_property
     def detector(self) -> Detector:
         """The configured detector."""
+        from attendance.detect.mtcnn import MtcnnDetector
+
         detect = self.settings.detect
         return MtcnnDetector(
             min_face_px=detect.min_face_px,
@@ -96,6 +94,8 @@ class App:
     @cached_property
     def embedder(self) -> Embedder:
         """The configured model, loaded."""
+        from attendance.embed.registry import load_embedder
+
         model = self.settings.model
         return load_embedder(
             self.card,
@@ -107,6 +107,8 @@ class App:
     @cached_property
     def reader(self) -> FaceReader:
         """Detector and embedder together."""
+        from attendance.pipeline import FaceReader
+
         return FaceReader(self.detector, self.embedder)
 
     @cached_property
@@ -134,11 +136,15 @@ class App:
     @contextmanager
     def writing(self) -> Iterator[Gallery]:
         """The gallery for a writer, in agreement with the ledger; held until the context ends."""
+        from attendance.gallery import open_for_writing
+
         with open_for_writing(self.ledger, self.gallery_store) as gallery:
             yield gallery
 
     def mirror(self) -> Mirror:
         """The exact mirror of what is enrolled, as it is now."""
+        from attendance.mirror import load_mirror
+
         return load_mirror(
             self.ledger,
             self._patient_store.open,
@@ -149,6 +155,8 @@ class App:
 
     def follower(self) -> MirrorFollower:
         """The mirror, following the ledger until the app is closed."""
+        from attendance.mirror import MirrorFollower
+
         follower = MirrorFollower(self.ledger, self.mirror(), follow_s=self.settings.search.follow_s)
         follower.start()
         self._exit.callback(follower.stop)
@@ -162,6 +170,8 @@ class App:
 
     def rule(self, gallery: Gallery) -> Callable[[], Rule]:
         """The open-set rule for a gallery, computed anew when its number of people changes."""
+        from attendance.pipeline import Rule
+
         decide = self.settings.decide
         margin = self.card.margin if decide.margin is None else decide.margin
         known: dict[int, Rule] = {}
@@ -177,6 +187,9 @@ class App:
 
     def live_path(self, gallery: Gallery) -> LivePath:
         """The path for one camera."""
+        from attendance.pipeline import LivePath
+        from attendance.track import Tracker
+
         track = self.settings.track
         return LivePath(
             self.reader,
@@ -193,6 +206,8 @@ class App:
 
         The networks come from ``load``, by default ``reader``, and only when there is a photo to read.
         """
+        from attendance.stills import StillOptions, StillReader
+
         enrol = self.settings.enrol
         options = StillOptions(
             rule=rule,
@@ -206,6 +221,8 @@ class App:
 
     def enrol_policy(self, *, source_label: str, prune: bool = False, dry_run: bool = False) -> EnrolPolicy:
         """What enrolment demands; a template is suspected to be somebody else's from the live threshold on."""
+        from attendance.enrol import EnrolPolicy
+
         settings = self.settings
         people = len(self.ledger.person_versions())
         return EnrolPolicy(
@@ -220,6 +237,8 @@ class App:
 
     def threshold(self, people: int) -> float:
         """The cosine that a match needs in a gallery of so many people: the fixed one, or by the target FPIR."""
+        from attendance.threshold import operating_threshold
+
         decide = self.settings.decide
         if decide.threshold is not None:
             return decide.threshold
@@ -241,6 +260,8 @@ class App:
 
     def place(self, camera: CameraSection) -> Place:
         """Where a camera stands and how it counts."""
+        from attendance.kiosk import Place
+
         return Place(
             camera.id,
             camera.site,

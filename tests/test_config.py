@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 from pydantic import BaseModel
 
-from attendance.config import Settings, load
+from attendance.config import Settings, check, load
 from attendance.errors import ConfigError
-
-ROOT = Path(__file__).resolve().parent.parent
-EVERY_KEY = ROOT / "configs" / "attendance.yaml"
+from tools.config_docs import PAGE, SAMPLE, keys, page, sample, sections
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -78,6 +77,70 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
         load(tmp_path / "none.yaml", environment={})
 
 
+def test_every_fault_of_a_file_is_found_in_its_order(tmp_path: Path) -> None:
+    path = write(tmp_path, "model:\n  threads: 0\ndetect:\n  name: yunet\n  scale: 2\n")
+    found = check(path, environment={})
+    assert isinstance(found, list)
+    assert [(p.origin, p.line, p.key, p.value) for p in found] == [
+        (str(path), 2, "model.threads", "0"),
+        (str(path), 4, "detect.name", "'yunet'"),
+        (str(path), 5, "detect.scale", "2"),
+    ]
+    with pytest.raises(ConfigError, match=r"line 2: model\.threads: .* got 0 \(and 2 more: see .* check-config\)"):
+        load(path, environment={})
+
+
+@pytest.mark.parametrize(("text", "environment", "expected"), [
+    ("cameras: [{source: 1}]", {}, lambda s: s.cameras[0].source == "1"),
+    ("quality: {level: off}", {}, lambda s: s.quality.level == "off"),
+    ("", {"ATTENDANCE_QUALITY__LEVEL": "off"}, lambda s: s.quality.level == "off"),
+    ("attendance: {cooldown_s: 60}", {}, lambda s: s.attendance.cooldown_s == 60.0),
+    ("\ufeffdecide: {margin: 0}", {}, lambda s: s.decide.margin == 0.0),
+    ("", {"ATTENDANCE_DECIDE__MARGIN": "null", "ATTENDANCE_HOME": "x"}, lambda s: s.decide.margin is None),
+])  # fmt: skip
+def test_what_yaml_makes_of_a_value_is_understood(
+    tmp_path: Path, text: str, environment: dict[str, str], expected: Callable[[Settings], bool]
+) -> None:
+    assert expected(load(write(tmp_path, text), environment=environment))
+
+
+@pytest.mark.parametrize(("text", "line", "part"), [
+    ("attendance:\n  cooldown_s: .inf\n", 2, "finite number"),
+    ("attendance:\n  cooldown_s: yes\n", 2, "got True"),
+    ('attendance:\n  cooldown_s: "60"\n', 2, "got '60'"),
+    ("model: {threads: 2}\ntrack:\nmodel: {threads: 1}\n", 3, "model: the key is there twice"),
+    ("cameras: []\n", 1, "cameras: expected one or more"),
+    ("ledger:\n  url: mongodb://host\n", 2, "only the ledger in the store"),
+    ("search:\n  backend: chroma\n", 1, "search: backend chroma needs search.url"),
+    ("track:\n  max_frames: 2\n", 1, "must not be below min_frames"),
+    ("sites: [{id: a}, {id: a}]\ncameras: [{site: a}]", None, "id a is there twice"),
+    ("- a\n", 1, "expected a mapping of sections, got list"),
+    ("store: &a [*a]\n", 1, "store"),
+    ("log: 2026-13-45\n", None, "not valid YAML"),
+    ("log: {level: \x00}\n", None, "not valid YAML"),
+    ("log: {\n", 2, "not valid YAML"),
+    ("log:\n\tlevel: info\n", 2, "not valid YAML"),
+])  # fmt: skip
+def test_more_faults_are_told_in_one_line(tmp_path: Path, text: str, line: int | None, part: str) -> None:
+    found = check(write(tmp_path, text), environment={})
+    assert isinstance(found, list)
+    assert found[0].line == line
+    assert part in str(found[0])
+    assert "\n" not in str(found[0])
+
+
+def test_a_file_that_is_no_text_and_a_folder_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path / "binary.yaml", tmp_path):
+        with pytest.raises(ConfigError, match=r"cannot be read \(.*\): give --config a YAML file"):
+            load(path, environment={})
+
+
+def test_a_list_in_the_environment_is_refused_with_the_way_out() -> None:
+    with pytest.raises(ConfigError, match=r"ATTENDANCE_CAMERAS__0__SOURCE.*set it in the file"):
+        load(environment={"ATTENDANCE_CAMERAS__0__SOURCE": "1"})
+
+
 def leaves(model: type[BaseModel], prefix: str = "") -> set[str]:
     found: set[str] = set()
     for name, field in model.model_fields.items():
@@ -99,12 +162,17 @@ def written(value: object, prefix: str = "") -> set[str]:
 
 
 def test_the_sample_file_shows_every_key_with_its_default() -> None:
-    shown = yaml.safe_load(EVERY_KEY.read_text(encoding="utf-8"))
+    shown = yaml.safe_load(SAMPLE.read_text(encoding="utf-8"))
     assert written(shown) == leaves(Settings)
-    assert load(EVERY_KEY, environment={}) == load(environment={})
+    assert load(SAMPLE, environment={}) == load(environment={})
 
 
-def test_every_key_has_a_sentence_and_stands_in_the_docs() -> None:
-    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+def test_the_committed_file_and_page_are_what_the_tool_makes_of_the_types() -> None:
+    assert SAMPLE.read_text(encoding="utf-8") == sample(), "run python -m tools.config_docs"
+    assert PAGE.read_text(encoding="utf-8") == page(), "run python -m tools.config_docs"
+
+
+def test_every_key_has_a_sentence_and_stands_on_the_page() -> None:
     for key in sorted(leaves(Settings)):
-        assert f"`{key}`" in page, f"docs/configuration.md does not name {key}: run python -m tools.config_docs"
+        assert f"| `{key}` |" in page()
+    assert all(key.sentence.endswith(".") for _, model, _ in sections() for key in keys(model))

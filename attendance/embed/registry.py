@@ -1,4 +1,4 @@
-"""From a model's id to a running embedder: which cards there are, where their weights lie, which loader reads them."""
+"""From a card to a running embedder: where the weights lie, and which loader reads them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from attendance.embed.card import ModelCard, WeightFormat
-from attendance.embed.card_file import read_card
+from attendance.embed.catalogue import CARD_FILE, PACKAGED_CARDS, card_paths, find_card
 from attendance.embed.dlib import find_weights
 from attendance.embed.dlib_cache import load_state
 from attendance.embed.onnx import OnnxEmbedder
@@ -17,45 +17,14 @@ from attendance.embed.port import Embedder
 from attendance.embed.torch import TorchEmbedder, build_network, read_checkpoint, read_safetensors
 from attendance.errors import ModelError
 
+__all__ = ["CARD_FILE", "DEFAULT_MODEL", "PACKAGED_CARDS", "card_paths", "find_card", "load_embedder", "resolve_device"]
+
 _log = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "dlib-resnet29"
-CARD_FILE = "card.yaml"
 WEIGHTS_STEM = "weights"
-PACKAGED_CARDS = Path(__file__).parent / "cards"
 
 _DEVICES = ("auto", "cpu", "cuda")
-
-
-def card_paths(models_dir: Path | None = None) -> dict[str, Path]:
-    """Every card by model id: the packaged ones, then those of ``models_dir``, which win over packaged ones."""
-    paths = {path.stem: path for path in sorted(PACKAGED_CARDS.glob("*.yaml"))}
-    if models_dir is not None:
-        paths |= {path.parent.name: path for path in sorted(models_dir.glob(f"*/{CARD_FILE}"))}
-    return paths
-
-
-def find_card(model_id: str, models_dir: Path | None = None) -> ModelCard:
-    """The card of a model.
-
-    Args:
-        model_id: such as ``dlib-resnet29``.
-        models_dir: the store's ``models`` folder, with a folder per model.
-
-    Raises:
-        ModelError: no such model (the known ones are listed), or a faulty card.
-    """
-    paths = card_paths(models_dir)
-    if model_id not in paths:
-        where = f" or in {models_dir}" if models_dir is not None else ""
-        raise ModelError(
-            f"no model {model_id!r} came with this program{where}; known are {', '.join(sorted(paths))}: "
-            "set model.id to one of them, or put a card and weights there"
-        )
-    card = read_card(paths[model_id])
-    if card.id != model_id:
-        raise ModelError(f"{paths[model_id]}: id: expected {model_id}, as the card is stored, got {card.id}")
-    return card
 
 
 def load_embedder(

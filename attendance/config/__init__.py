@@ -1,0 +1,6 @@
+"""The configuration. Precedence: flag, then environment ``ATTENDANCE_<SECTION>__<KEY>``, then file, then default."""
+
+from attendance.config.loading import Problem, check, load
+from attendance.config.sections import CameraSection, Settings, SiteSection, StoreSection
+
+__all__ = ["CameraSection", "Problem", "Settings", "SiteSection", "StoreSection", "check", "load"]

@@ -1,0 +1,293 @@
+"""The keys of the configuration: each with its type, default, bounds and a sentence; unknown keys are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from attendance.types import Direction
+
+
+def _index_as_text(value: Any) -> Any:
+    """A webcam's index may stand in the file as the number it is."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _off_as_text(value: Any) -> Any:
+    """YAML reads an unquoted ``off`` as false."""
+    return "off" if value is False else value
+
+
+# Strict, so that a yes or a "60" in quotes is not taken for a number.
+Real = Annotated[float, Field(strict=True)]
+Whole = Annotated[int, Field(strict=True)]
+Fraction = Annotated[Real, Field(ge=0.0, le=1.0)]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+
+class StoreSection(_Section):
+    """Where files live."""
+
+    path: Path = Field(
+        default=Path("store"), description="Folder of the ledger, the gallery and the models; --store sets it."
+    )
+
+
+class LedgerSection(_Section):
+    """The record of people and punches."""
+
+    url: str = Field(default="", description="Empty: SQLite in the store. A server is not available yet.")
+
+    @field_validator("url")
+    @classmethod
+    def _is_embedded(cls, value: str) -> str:
+        if value:
+            raise ValueError("only the ledger in the store exists so far: leave it empty")
+        return value
+
+
+class SearchSection(_Section):
+    """The gallery of templates."""
+
+    url: str = Field(default="", description="Empty: Chroma in the store. A server is not available yet.")
+    backend: Literal["auto", "mirror", "chroma"] = Field(
+        default="auto",
+        description="Who answers live lookups: the exact mirror in memory, or a Chroma server; auto chooses.",
+    )
+    mirror_max_templates: Whole = Field(
+        default=1_000_000,
+        ge=1,
+        description="Templates above which the mirror is refused and a Chroma server is needed.",
+    )
+    follow_s: Real = Field(
+        default=1.0,
+        gt=0.0,
+        le=60.0,
+        description="Seconds between looks for people enrolled or changed by other processes.",
+    )
+    max_neighbors: Whole = Field(
+        default=32, ge=2, le=512, description="Neighbours of a node in Chroma's graph; fixed when the gallery is made."
+    )
+    ef_construction: Whole = Field(
+        default=200,
+        ge=10,
+        le=5000,
+        description="Breadth of the search while Chroma builds its graph; fixed when the gallery is made.",
+    )
+    ef_search: Whole = Field(
+        default=400,
+        ge=10,
+        le=5000,
+        description="Breadth of Chroma's search at a query; acts when the gallery is opened.",
+    )
+    lock_wait_s: Real = Field(default=60.0, ge=0.0, description="Seconds to wait for another builder.")
+
+    @field_validator("url")
+    @classmethod
+    def _is_embedded(cls, value: str) -> str:
+        if value:
+            raise ValueError("only the gallery in the store exists so far: leave it empty")
+        return value
+
+    @model_validator(mode="after")
+    def _backend_fits(self) -> SearchSection:
+        if self.backend == "chroma" and not self.url:
+            raise ValueError("backend chroma needs search.url of a Chroma server: use auto or mirror without one")
+        return self
+
+
+class ModelSection(_Section):
+    """The embedder."""
+
+    id: str = Field(default="dlib-resnet29", description="Id of the model card to use.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where the networks run; auto takes CUDA where there is one."
+    )
+    batch_size: Whole = Field(default=32, ge=1, le=1024, description="Faces embedded at once when enrolling.")
+    threads: Whole = Field(
+        default=2, ge=1, le=256, description="Processor threads of the one pool that the networks share."
+    )
+
+
+class DetectSection(_Section):
+    """The detector."""
+
+    name: Literal["mtcnn"] = Field(default="mtcnn", description="Which detector finds faces.")
+    min_face_px: Whole = Field(
+        default=40, ge=12, le=2000, description="Smallest face looked for, in pixels of the image."
+    )
+    threshold_pnet: Fraction = Field(default=0.6, description="Score that a proposal needs in the first stage.")
+    threshold_rnet: Fraction = Field(default=0.7, description="Score that a candidate needs in the second stage.")
+    threshold_onet: Fraction = Field(default=0.7, description="Score that a face needs in the third stage.")
+    scale_factor: Real = Field(
+        default=0.709, gt=0.3, lt=0.95, description="Ratio of the sizes at which neighbouring steps of the search look."
+    )
+
+
+class TrackSection(_Section):
+    """One face followed over frames."""
+
+    min_iou: Fraction = Field(
+        default=0.3, description="Overlap (intersection over union, 0 to 1) that links a face to a track."
+    )
+    max_gap_s: Real = Field(default=1.0, gt=0.0, description="Absence in seconds after which a track ends.")
+    min_frames: Whole = Field(default=3, ge=1, description="Good frames needed before a track is decided.")
+    max_frames: Whole = Field(
+        default=10, ge=1, description="Good frames fused; a decided track is embedded no further."
+    )
+
+    @model_validator(mode="after")
+    def _frames_fit(self) -> TrackSection:
+        if self.max_frames < self.min_frames:
+            raise ValueError(f"max_frames {self.max_frames} must not be below min_frames {self.min_frames}")
+        return self
+
+
+class QualitySection(_Section):
+    """Which faces are good enough to enrol or to decide by."""
+
+    level: Annotated[Literal["off", "standard"], BeforeValidator(_off_as_text)] = Field(
+        default="standard", description="Gate for enrolment and live frames: off lets every face pass."
+    )
+
+
+class DecideSection(_Section):
+    """The open-set rule."""
+
+    target_fpir: Real = Field(
+        default=0.001,
+        gt=0.0,
+        lt=1.0,
+        description="Share (0 to 1) of strangers' passes that may be accepted; sets the threshold.",
+    )
+    threshold: Real | None = Field(
+        default=None,
+        ge=-1.0,
+        le=1.0,
+        description="A fixed cosine (-1 to 1) instead of the one computed from target_fpir; null: computed.",
+    )
+    margin: Real | None = Field(
+        default=None,
+        ge=0.0,
+        le=2.0,
+        description="Lead over the runner-up, in cosine, below which a face is ambiguous; null: the card's.",
+    )
+
+
+class EnrolSection(_Section):
+    """Building the gallery."""
+
+    duplicates: Literal["flag", "refuse"] = Field(
+        default="flag",
+        description="A suspected duplicate person is enrolled and listed (flag) or not enrolled (refuse).",
+    )
+    max_pixels: Whole = Field(
+        default=120_000_000,
+        ge=1_000_000,
+        description="Photos with more pixels than this (width times height) are refused.",
+    )
+    max_side_px: Whole = Field(
+        default=1600,
+        ge=200,
+        description="Photos are shrunk to this longest side, in pixels, before faces are looked for.",
+    )
+
+
+class AttendanceSection(_Section):
+    """Which punches count."""
+
+    cooldown_s: Real = Field(
+        default=300.0, ge=0.0, description="Seconds in which a person counts once per site and direction."
+    )
+
+
+class CameraSection(_Section):
+    """One camera."""
+
+    id: Identifier = Field(default="camera-1", description="Name of the camera in events and punches.")
+    source: Annotated[str, BeforeValidator(_index_as_text)] = Field(
+        default="0", description="Webcam index, file, folder of images, rtsp:// or http:// address."
+    )
+    site: Identifier = Field(default="main", description="Site it stands at; one of sites.")
+    direction: Direction = Field(default=Direction.UNSPECIFIED, description="Way in which it counts people.")
+
+
+class SiteSection(_Section):
+    """One site."""
+
+    id: Identifier = Field(default="main", description="Name of the site in events and punches.")
+    time_zone: str = Field(default="UTC", description="IANA time zone that cuts its days, such as Europe/Berlin.")
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone_exists(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError("expected an IANA time zone such as Europe/Berlin") from error
+        return value
+
+
+class ConsentSection(_Section):
+    """How agreement is established."""
+
+    policy: Literal["attested", "per_person"] = Field(
+        default="attested",
+        description="attested: the operator vouches for the folder; per_person: people.csv carries it.",
+    )
+    attested_by: str = Field(default="", description="Who vouches; empty: the operating system's user.")
+
+
+class LogSection(_Section):
+    """What is logged, on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(default="warning", description="Least severity shown.")
+
+
+class Settings(_Section):
+    """The whole configuration."""
+
+    store: StoreSection = Field(default_factory=StoreSection)
+    ledger: LedgerSection = Field(default_factory=LedgerSection)
+    search: SearchSection = Field(default_factory=SearchSection)
+    model: ModelSection = Field(default_factory=ModelSection)
+    detect: DetectSection = Field(default_factory=DetectSection)
+    track: TrackSection = Field(default_factory=TrackSection)
+    quality: QualitySection = Field(default_factory=QualitySection)
+    decide: DecideSection = Field(default_factory=DecideSection)
+    enrol: EnrolSection = Field(default_factory=EnrolSection)
+    attendance: AttendanceSection = Field(default_factory=AttendanceSection)
+    cameras: tuple[CameraSection, ...] = (CameraSection(),)
+    sites: tuple[SiteSection, ...] = (SiteSection(),)
+    consent: ConsentSection = Field(default_factory=ConsentSection)
+    log: LogSection = Field(default_factory=LogSection)
+
+    @field_validator("cameras", "sites")
+    @classmethod
+    def _is_not_empty(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not value:
+            raise ValueError("expected one or more")
+        return value
+
+    @model_validator(mode="after")
+    def _ids_fit(self) -> Settings:
+        for name, ids in (("cameras", [c.id for c in self.cameras]), ("sites", [s.id for s in self.sites])):
+            doubled = sorted({i for i in ids if ids.count(i) > 1})
+            if doubled:
+                raise ValueError(f"{name}: id {doubled[0]} is there twice")
+        known = {site.id for site in self.sites}
+        for camera in self.cameras:
+            if camera.site not in known:
+                raise ValueError(f"cameras: {camera.id} stands at site {camera.site}, known are {sorted(known)}")
+        return self
+
+    def time_zones(self) -> dict[str, ZoneInfo]:
+        """Site id to time zone."""
+        return {site.id: ZoneInfo(site.time_zone) for site in self.sites}
