@@ -48,8 +48,8 @@ from attendance.search.port import Gallery
 from attendance.types import RefusalReason
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; the exit code."""
+def main(argv: Sequence[str] | None = None, *, make_app: Callable[[Settings], App] = App) -> int:
+    """Run the command with the objects that ``make_app`` builds from the configuration; the exit code."""
     parser = new_parser(
         "build_database.py",
         "Enrol people from PEOPLE_DIR/<identity id>/<photos>. Running it again changes nothing that is in already.",
@@ -93,14 +93,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="name of this source of photos",
     )
     parser.add_argument("--strict", action="store_true", help="exit with 3 when an input was refused")
-    return run(parser, build, argv)
+    return run(parser, functools.partial(build, make_app=make_app), argv)
 
 
-def build(arguments: argparse.Namespace, context: Context) -> int:
+def build(arguments: argparse.Namespace, context: Context, *, make_app: Callable[[Settings], App] = App) -> int:
     """The command's body."""
     started = time.monotonic()
     plan = _plan(arguments)
-    with _app(context.settings, dry_run=arguments.dry_run) as app:
+    with _app(context.settings, make_app, dry_run=arguments.dry_run) as app:
         context.say(f"model {app.card.id}; store {printable(str(context.settings.store.path))}")
         _say_unknown_sites(context, plan.rows)
         load = _announced_networks(app, context)
@@ -195,10 +195,10 @@ def _named(identity_id: str, paths: Sequence[Path]) -> dict[str, Path]:
 
 
 @contextmanager
-def _app(settings: Settings, *, dry_run: bool) -> Iterator[App]:
+def _app(settings: Settings, make_app: Callable[[Settings], App], *, dry_run: bool) -> Iterator[App]:
     """The objects to work with; for a dry run on a scratch store, which shows what the real one holds."""
     if not dry_run:
-        with App(settings) as app:
+        with make_app(settings) as app:
             yield app
         return
     with TemporaryDirectory(prefix="attendance-") as name:
@@ -208,7 +208,7 @@ def _app(settings: Settings, *, dry_run: bool) -> Iterator[App]:
                 link = scratch / path.relative_to(settings.store.path)
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(path.resolve())
-        with App(settings.model_copy(update={"store": StoreSection(path=scratch)})) as app:
+        with make_app(settings.model_copy(update={"store": StoreSection(path=scratch)})) as app:
             yield app
 
 
