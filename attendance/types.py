@@ -76,22 +76,14 @@ class AlignmentKind(StrEnum):
 def require_utc(name: str, moment: datetime) -> None:
     """Raise ValueError unless ``moment`` is an aware datetime in UTC."""
     if moment.tzinfo is None or moment.utcoffset() != timedelta(0):
-        raise ValueError(
-            f"{name} must be an aware UTC datetime, got {moment!r}: use datetime.now(timezone.utc)"
-        )
+        raise ValueError(f"{name} must be an aware UTC datetime, got {moment!r}: use datetime.now(timezone.utc)")
 
 
-def require_array(
-    name: str, array: NDArray[Any], shape: tuple[int, ...], dtype: type[np.generic]
-) -> None:
+def require_array(name: str, array: NDArray[Any], shape: tuple[int, ...], dtype: type[np.generic]) -> None:
     """Raise ValueError unless ``array`` has this dtype and shape; -1 in ``shape`` stands for any size."""
-    fits = array.ndim == len(shape) and all(
-        want in (-1, have) for want, have in zip(shape, array.shape, strict=True)
-    )
+    fits = array.ndim == len(shape) and all(want in (-1, have) for want, have in zip(shape, array.shape, strict=True))
     if not fits or array.dtype != dtype:
-        raise ValueError(
-            f"{name} must be {np.dtype(dtype)} of shape {shape}, got {array.dtype} of shape {array.shape}"
-        )
+        raise ValueError(f"{name} must be {np.dtype(dtype)} of shape {shape}, got {array.dtype} of shape {array.shape}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,9 +120,7 @@ class Face:
     @property
     def area_px(self) -> float:
         """Box area in square pixels; 0 for an inverted box."""
-        return float(
-            max(self.box[2] - self.box[0], 0.0) * max(self.box[3] - self.box[1], 0.0)
-        )
+        return float(max(self.box[2] - self.box[0], 0.0) * max(self.box[3] - self.box[1], 0.0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,16 +138,14 @@ class Alignment:
 
     def __post_init__(self) -> None:
         if (self.kind is AlignmentKind.SIMILARITY) != (self.template is not None):
-            raise ValueError(
-                f"an alignment has a template if and only if it is a similarity, got {self.kind}"
-            )
+            raise ValueError(f"an alignment has a template if and only if it is a similarity, got {self.kind}")
         if self.template is not None:
             require_array("Alignment.template", self.template, (5, 2), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A person of the gallery and the cosine similarity of the best of their templates to the query."""
+    """A person of the gallery and the cosine similarity of their templates' mean direction to the query."""
 
     identity_id: str
     similarity: float
@@ -248,14 +236,8 @@ class Person:
 
     def __post_init__(self) -> None:
         require_utc("Person.created_at", self.created_at)
-        if (
-            self.active_from is not None
-            and self.active_to is not None
-            and self.active_to < self.active_from
-        ):
-            raise ValueError(
-                f"active_to {self.active_to} lies before active_from {self.active_from}"
-            )
+        if self.active_from is not None and self.active_to is not None and self.active_to < self.active_from:
+            raise ValueError(f"active_to {self.active_to} lies before active_from {self.active_from}")
 
     @property
     def label(self) -> str:

@@ -26,6 +26,7 @@ from attendance.search.port import (
     GalleryStore,
     check_queries,
     checked_entries,
+    mean_direction,
 )
 from attendance.types import Candidate, Float32, GalleryEntry
 
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
 
 COLLECTION = "templates"
-_FIRST_RESULTS = 32
+_FIRST_RESULTS = 64
 _TIE = 1e-6
 _NOT_DAMAGE = (
     "readonly database",
@@ -121,27 +122,40 @@ class ChromaGallery(Gallery):
         return removed
 
     def nearest(self, queries: Float32, *, k: int) -> list[list[Candidate]]:
-        """See the port. More templates are asked for until k people are certain or all templates are seen."""
+        """See the port. The index proposes people by their single templates; their mean directions decide."""
         check_queries(self, queries, k=k)
-        found: list[list[Candidate]] = [[] for _ in queries]
         with _translated("query"):
             total = self._collection.count()
-            pending = list(range(len(queries))) if total else []
-            wanted = max(_FIRST_RESULTS, 4 * k)
-            while pending:
-                wanted = min(wanted, total)
-                answer = self._collection.query(
-                    query_embeddings=queries[pending], n_results=wanted, include=["distances", "metadatas"]
-                )
-                unsure = []
-                for place, index in enumerate(pending):
-                    owners = [metadata["identity_id"] for metadata in answer["metadatas"][place]]
-                    found[index], sure = _people(owners, answer["distances"][place], k=k)
-                    # A graph that returns less than was asked for has no more to give.
-                    if not sure and wanted < total and len(owners) == wanted:
-                        unsure.append(index)
-                pending, wanted = unsure, wanted * 4
-        return found
+            return [self._nearest(query, k=k, total=total) for query in queries] if total else [[] for _ in queries]
+
+    def _nearest(self, query: Float32, *, k: int, total: int) -> list[Candidate]:
+        wanted = min(max(_FIRST_RESULTS, 8 * k), total)
+        while True:
+            answer = self._collection.query(
+                query_embeddings=query[None], n_results=wanted, include=["distances", "metadatas"]
+            )
+            distances: list[float] = answer["distances"][0]
+            ranked = self._ranked(query, sorted({metadata["identity_id"] for metadata in answer["metadatas"][0]}))
+            # Whoever was not proposed has no template nearer than the last one; a tie with it could still matter.
+            sure = len(ranked) >= k and 1.0 - distances[-1] < ranked[k - 1].similarity - _TIE
+            # A graph that returns less than was asked for has no more to give.
+            if sure or wanted >= total or len(distances) < wanted:
+                return ranked[:k]
+            wanted = min(4 * wanted, total)
+
+    def _ranked(self, query: Float32, people: list[str]) -> list[Candidate]:
+        """These people by the similarity of their mean directions, best first."""
+        rows = self._collection.get(where={"identity_id": {"$in": people}}, include=["embeddings", "metadatas"])
+        vectors: dict[str, list[tuple[str, Float32]]] = {}
+        for template_id, vector, metadata in zip(rows["ids"], rows["embeddings"], rows["metadatas"], strict=True):
+            vectors.setdefault(metadata["identity_id"], []).append((template_id, np.asarray(vector, np.float32)))
+        ranked = []
+        for identity_id, mine in vectors.items():
+            mean = mean_direction(np.stack([vector for _, vector in sorted(mine, key=lambda pair: pair[0])]))
+            ranked.append((-float(mean.astype(np.float64) @ query), identity_id))
+        if not np.isfinite([score for score, _ in ranked]).all():
+            raise GalleryDamagedError("the gallery should hold finite vectors, got others: rebuild it")
+        return [Candidate(identity_id, -negative) for negative, identity_id in sorted(ranked)]
 
     def entries(self) -> list[GalleryEntry]:
         """See the port. Raises GalleryDamagedError when Chroma gives back something else than unit vectors."""
@@ -317,18 +331,6 @@ def open_chroma(
 def _graph_of(collection: Any) -> dict[str, Any]:
     graph = collection.configuration_json.get("hnsw")
     return graph if isinstance(graph, dict) else {}
-
-
-def _people(owners: Sequence[str], distances: Sequence[float], *, k: int) -> tuple[list[Candidate], bool]:
-    """The k nearest people among templates, nearest first, and whether farther templates cannot change them."""
-    if not np.isfinite(distances).all():
-        raise GalleryDamagedError("the gallery should give finite distances, got others: rebuild it")
-    best: dict[str, float] = {}
-    for owner, distance in zip(owners, distances, strict=True):
-        best[owner] = min(distance, best.get(owner, np.inf))
-    ranked = sorted((distance, owner) for owner, distance in best.items())[:k]
-    sure = len(ranked) == k and distances[-1] > ranked[-1][0] + _TIE
-    return [Candidate(owner, float(1.0 - distance)) for distance, owner in ranked], sure
 
 
 @contextmanager
