@@ -68,14 +68,14 @@ def _read_source(card: ModelCard, path: Path) -> bytes:
 
 def _read_cache(card: ModelCard, path: Path) -> dict[str, Float32] | None:
     """The cached arrays, None where there are none that can be used."""
-    if not path.exists():
-        return None
     try:
         with safe_open(path, framework="numpy") as file:
             notes = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except (SafetensorError, OSError) as error:
-        _log.warning("model %s: the cache %s is damaged (%s), making it again", card.id, path, error)
+        _log.warning("model %s: the cache %s is unreadable or damaged (%s), making it again", card.id, path, error)
         return None
     if notes.get(_SOURCE) != card.sha256 or notes.get(_LAYOUT) != LAYOUT:
         return None
@@ -97,6 +97,8 @@ def _write_cache(card: ModelCard, arrays: Mapping[str, Float32], folder: Path) -
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        # The weights are public, and the kiosk may run as another user than the builder.
+        Path(temporary).chmod(0o644)
         Path(temporary).replace(folder / CACHE_FILE)
     except OSError as error:
         _log.info("model %s: no cache in %s (%s), going on without", card.id, folder, error.strerror)
