@@ -111,6 +111,11 @@ class App:
 
         return FaceReader(self.detector, self.embedder)
 
+    @property
+    def has_ledger(self) -> bool:
+        """Whether there is a ledger in the store."""
+        return (self.store / "ledger.sqlite").exists()
+
     @cached_property
     def ledger(self) -> Ledger:
         """The ledger, opened; made where there is none."""
@@ -132,6 +137,11 @@ class App:
         return ChromaStore(
             self.store / "chroma", self.card.id, self.card.dimension, graph, lock_wait_s=search.lock_wait_s
         )
+
+    @property
+    def has_gallery(self) -> bool:
+        """Whether a gallery was ever made in the store; a missing one is made by the first writer."""
+        return (self.store / "chroma").exists()
 
     @contextmanager
     def writing(self) -> Iterator[Gallery]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 from attendance.errors import UsageError
 from attendance.types import Candidate, Direction, EventKind
@@ -61,23 +64,31 @@ class Event:
 
 
 class EventLog:
-    """Appends events to a file, each flushed as a whole line; without a path it keeps nothing."""
+    """Appends events to a file, each handed to the operating system as one line; without a path it keeps nothing."""
 
     def __init__(self, path: Path | None) -> None:
-        self._file: TextIO | None = None
+        self._file: FileIO | None = None
+        self._mid_line = False
         if path is not None:
             try:
-                self._file = path.open("a", encoding="utf-8")
+                self._mid_line = _ends_mid_line(path)
+                self._file = path.open("ab", buffering=0)
             except OSError as error:
-                raise UsageError(
-                    f"--events {path}: cannot be written ({error.strerror}): name another file"
-                ) from error
+                raise UsageError(f"--events {path}: cannot be written ({error.strerror}): name another file") from error
 
     def append(self, event: Event) -> None:
-        """Write one line and hand it to the operating system; raises OSError when the disk is full."""
-        if self._file is not None:
-            self._file.write(json.dumps(event.to_json(), ensure_ascii=False) + "\n")
-            self._file.flush()
+        """Write one line; raises OSError when that fails, such as on a full disk.
+
+        A line that a crash or a full disk cut short is ended first, so that it spoils no other.
+        """
+        if self._file is None:
+            return
+        line = (b"\n" if self._mid_line else b"") + json.dumps(event.to_json(), ensure_ascii=False).encode() + b"\n"
+        self._mid_line = True
+        written = self._file.write(line)
+        if written != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._mid_line = False
 
     def __enter__(self) -> Self:
         return self
@@ -92,11 +103,17 @@ class EventLog:
             self._file.close()
 
 
+def _ends_mid_line(path: Path) -> bool:
+    if not path.is_file() or path.stat().st_size == 0:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
+
+
 def format_utc(moment: datetime) -> str:
     """An aware datetime as ISO 8601 in UTC with milliseconds and ``Z``."""
-    return (
-        moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _rounded(value: float | None) -> float | None:

@@ -88,18 +88,11 @@ class Summary:
         """The summary as JSON values, times as ISO 8601 UTC."""
         return {
             "frames": self.frames,
-            "first_frame_at": None
-            if self.first_frame_at is None
-            else format_utc(self.first_frame_at),
-            "last_frame_at": None
-            if self.last_frame_at is None
-            else format_utc(self.last_frame_at),
+            "first_frame_at": None if self.first_frame_at is None else format_utc(self.first_frame_at),
+            "last_frame_at": None if self.last_frame_at is None else format_utc(self.last_frame_at),
             "events": {str(kind): self.kinds[kind] for kind in EventKind},
             "reasons": dict(sorted(self.reasons.items())),
-            "recorded": [
-                {"identity_id": who, "observed_at": format_utc(when)}
-                for who, when in self.recorded
-            ],
+            "recorded": [{"identity_id": who, "observed_at": format_utc(when)} for who, when in self.recorded],
             "not_recorded": self.not_recorded,
             "events_lost": self.events_lost,
         }
@@ -165,24 +158,14 @@ class Kiosk:
         """Turn one change of a track into its event, and into a punch when somebody was recognised."""
         decision = change.decision
         event_id = self._identifiers.event_id()
-        if (
-            decision is None
-            or decision.outcome is not Outcome.KNOWN
-            or decision.best is None
-        ):
-            kind = (
-                EventKind.AMBIGUOUS
-                if decision and decision.outcome is Outcome.AMBIGUOUS
-                else EventKind.UNKNOWN
-            )
+        if decision is None or decision.outcome is not Outcome.KNOWN or decision.best is None:
+            kind = EventKind.AMBIGUOUS if decision and decision.outcome is Outcome.AMBIGUOUS else EventKind.UNKNOWN
             reason = "no_good_frame" if decision is None else decision.reason
         else:
             kind, reason = self._punch(event_id, change, decision, decision.best)
         self._emit(self._event(event_id, change, kind, reason))
 
-    def _punch(
-        self, event_id: str, change: TrackChange, decision: Decision, best: Candidate
-    ) -> tuple[EventKind, str]:
+    def _punch(self, event_id: str, change: TrackChange, decision: Decision, best: Candidate) -> tuple[EventKind, str]:
         """Store the punch of a recognised person; the event's kind and reason."""
         person = self._directory.people.get(best.identity_id)
         if person is None:
@@ -200,16 +183,10 @@ class Kiosk:
             return EventKind.PUNCH, decision.reason
         return EventKind.REPEAT, "cooldown"
 
-    def _record(
-        self, event_id: str, change: TrackChange, decision: Decision, person: Person
-    ) -> Recorded:
+    def _record(self, event_id: str, change: TrackChange, decision: Decision, person: Person) -> Recorded:
         assert decision.best is not None
         runner_up = decision.runner_up
-        other = (
-            None
-            if runner_up is None
-            else self._directory.people.get(runner_up.identity_id)
-        )
+        other = None if runner_up is None else self._directory.people.get(runner_up.identity_id)
         self._counter += 1
         return self._ledger.record(
             Punch(
@@ -225,9 +202,7 @@ class Kiosk:
                 method="face",
                 similarity=decision.best.similarity,
                 runner_up_ref=None if other is None else other.subject_ref,
-                runner_up_similarity=None
-                if runner_up is None
-                else runner_up.similarity,
+                runner_up_similarity=None if runner_up is None else runner_up.similarity,
                 margin=decision.margin,
                 threshold=decision.threshold,
                 card_id=self._card_id,
@@ -236,9 +211,7 @@ class Kiosk:
             )
         )
 
-    def _event(
-        self, event_id: str, change: TrackChange, kind: EventKind, reason: str
-    ) -> Event:
+    def _event(self, event_id: str, change: TrackChange, kind: EventKind, reason: str) -> Event:
         decision = change.decision
         best = None if decision is None else decision.best
         named = kind in (EventKind.PUNCH, EventKind.REPEAT, EventKind.REFUSED)

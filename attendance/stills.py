@@ -26,7 +26,7 @@ class Reading:
     """What one photo gave: a vector (D,) float32 of unit length, or None with the reason and a sentence.
 
     ``sha256`` is that of the file's bytes, empty when they could not be read. ``face`` is in pixels of the picture as
-    it was detected (shrunk to ``max_side_px`` where the photo is larger).
+    it was detected (shrunk to ``max_side_px`` where the photo is larger); divided by ``scale`` in those of the photo.
     """
 
     path: Path
@@ -35,6 +35,7 @@ class Reading:
     face: Face | None
     reason: RefusalReason | None
     detail: str
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ class StillReader:
     ) -> Reading:
         if isinstance(item, Face):
             assert vector is not None
-            return Reading(path, photo.sha256, vector[0], item, None, "")
+            return Reading(path, photo.sha256, vector[0], item, None, "", photo.scale)
         return Reading(path, photo.sha256, None, None, item[0], item[1])
 
 

@@ -32,9 +32,7 @@ _TITLE = "attendance (q or Esc closes)"
 _ESCAPE = 27
 
 
-def draw(
-    image: RGBImage, views: Sequence[TrackView], name_of: Callable[[str], str]
-) -> RGBImage:
+def draw(image: RGBImage, views: Sequence[TrackView], name_of: Callable[[str], str]) -> RGBImage:
     """A copy of the frame with a box, a name and the similarity on each face.
 
     Args:
@@ -61,23 +59,14 @@ def caption(view: TrackView, name_of: Callable[[str], str]) -> str:
         return "..."
     if decision.best is None:
         return str(decision.outcome)
-    who = (
-        name_of(decision.best.identity_id)
-        if decision.outcome is Outcome.KNOWN
-        else str(decision.outcome)
-    )
+    who = name_of(decision.best.identity_id) if decision.outcome is Outcome.KNOWN else str(decision.outcome)
     return f"{who} {decision.best.similarity:.2f}"
 
 
-def _write(
-    canvas: RGBImage, text: str, corner: tuple[int, int], colour: tuple[int, int, int]
-) -> None:
+def _write(canvas: RGBImage, text: str, corner: tuple[int, int], colour: tuple[int, int, int]) -> None:
     """White on the box's colour, kept inside the picture."""
     label = _label(text, max(12, canvas.shape[0] // 32), colour)
-    height, width = (
-        min(have, room)
-        for have, room in zip(label.shape[:2], canvas.shape[:2], strict=True)
-    )
+    height, width = (min(have, room) for have, room in zip(label.shape[:2], canvas.shape[:2], strict=True))
     x = int(np.clip(corner[0], 0, canvas.shape[1] - width))
     y = int(np.clip(corner[1] - height, 0, canvas.shape[0] - height))
     canvas[y : y + height, x : x + width] = label[:height, :width]
@@ -88,12 +77,8 @@ def _label(text: str, size_px: int, colour: tuple[int, int, int]) -> RGBImage:
     """A text as a small picture, RGB uint8 (h, w, 3). Drawn by Pillow, because OpenCV's fonts have ASCII only."""
     font = _font(size_px)
     left, top, right, bottom = font.getbbox(text)
-    picture = Image.new(
-        "RGB", (math.ceil(right - left) + 8, math.ceil(bottom - top) + 6), colour
-    )
-    ImageDraw.Draw(picture).text(
-        (4 - left, 3 - top), text, font=font, fill=(255, 255, 255)
-    )
+    picture = Image.new("RGB", (math.ceil(right - left) + 8, math.ceil(bottom - top) + 6), colour)
+    ImageDraw.Draw(picture).text((4 - left, 3 - top), text, font=font, fill=(255, 255, 255))
     return np.asarray(picture, dtype=np.uint8)
 
 
@@ -112,27 +97,18 @@ class Window:
     """A window on the desktop. SourceError where there is none to open it on."""
 
     def __init__(self) -> None:
-        if sys.platform.startswith("linux") and not (
-            os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-        ):
-            raise SourceError(
-                "there is no display to open a window on: give --headless"
-            )
+        if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            raise SourceError("there is no display to open a window on: give --headless")
         try:
             cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL)
         except cv2.error as error:
-            raise SourceError(
-                "this OpenCV cannot open a window (headless build): give --headless"
-            ) from error
+            raise SourceError("this OpenCV cannot open a window (headless build): give --headless") from error
 
     def show(self, image: RGBImage) -> bool:
         """Show a picture (RGB uint8); False when the user closed the window or pressed q or Esc."""
         cv2.imshow(_TITLE, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         key = cv2.waitKey(1) & 0xFF
-        return (
-            key not in (ord("q"), _ESCAPE)
-            and cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) >= 1
-        )
+        return key not in (ord("q"), _ESCAPE) and cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) >= 1
 
     def __enter__(self) -> Self:
         return self

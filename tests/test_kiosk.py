@@ -50,7 +50,7 @@ def people() -> dict[str, Person]:
 
 
 def kiosk_of(
-    people: dict[str, Person], ledger: SqliteLedger, events: Path | None = None, said: list[str] | None = None
+    people: dict[str, Person], ledger: SqliteLedger, events: EventLog | None = None, said: list[str] | None = None
 ) -> Kiosk:
     gallery = ExactGallery("colours", 8)
     gallery.upsert([GalleryEntry(t.template_id, who, t.vector) for who, p in people.items() for t in p.templates])
@@ -74,7 +74,7 @@ def kiosk_of(
         directory=Everybody(people),
         place=PLACE,
         card_id="colours",
-        events=EventLog(events),
+        events=EventLog(None) if events is None else events,
         identifiers=Identifiers(lambda: f"event-{next(numbers)}", lambda: at(9999), "journal"),
         announce=announce,
     )
@@ -127,8 +127,8 @@ def test_every_event_is_one_line_with_the_contracts_keys(
 ) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text('{"before": true}\n', encoding="utf-8")
-    kiosk = kiosk_of(people, ledger, events=path)
-    run(kiosk, passing(RED) + passing(BLUE, start_s=30))
+    with EventLog(path) as events:
+        run(kiosk_of(people, ledger, events), passing(RED) + passing(BLUE, start_s=30))
     before, known, unknown = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert before == {"before": True}
     assert list(known) == KEYS
@@ -146,8 +146,9 @@ def test_a_punch_that_cannot_be_stored_is_shown_counted_and_a_failure(
     people: dict[str, Person], tmp_path: Path
 ) -> None:
     said: list[str] = []
-    with FullLedger(tmp_path / "full.sqlite", cooldown_s=300.0, time_zones={}) as full:
-        kiosk = kiosk_of(people, full, events=tmp_path / "e.jsonl", said=said)
+    full = FullLedger(tmp_path / "full.sqlite", cooldown_s=300.0, time_zones={})
+    with full, EventLog(tmp_path / "e.jsonl") as events:
+        kiosk = kiosk_of(people, full, events, said)
         run(kiosk, passing(RED))
     assert said == ["refused Red"]
     event = json.loads((tmp_path / "e.jsonl").read_text(encoding="utf-8"))
@@ -202,8 +203,9 @@ def test_nobody_in_view_brings_no_event(people: dict[str, Person], ledger: Sqlit
 def test_events_that_cannot_be_written_are_counted_and_the_punch_is_still_recorded(
     people: dict[str, Person], ledger: SqliteLedger
 ) -> None:
-    kiosk = kiosk_of(people, ledger, events=Path("/dev/full"))
-    run(kiosk, passing(RED))
+    with EventLog(Path("/dev/full")) as events:
+        kiosk = kiosk_of(people, ledger, events)
+        run(kiosk, passing(RED))
     assert len(ledger.attendance()) == 1
     assert kiosk.summary.events_lost == 1
     assert kiosk.summary.failed

@@ -6,19 +6,30 @@ import argparse
 import importlib.metadata
 import os
 import platform
+import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from attendance.app import App
-from attendance.camera import open_camera
-from attendance.cli.base import EXIT_FAILURE, EXIT_OK, Context, add_command
-from attendance.config import Settings
+from attendance.cli.base import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, Context, add_command, overrides_of
+from attendance.cli.galleries import look_at_gallery
+from attendance.config import CameraSection, Settings, check
 from attendance.errors import AttendanceError, GalleryDamagedError
-from attendance.gallery import verify
 
-PACKAGES = ("torch", "numpy", "opencv-python", "opencv-python-headless", "chromadb", "onnxruntime", "pymongo", "pillow")
+CAMERA_WAIT_S = 5.0
+PACKAGES = (
+    ("torch",),
+    ("numpy",),
+    ("opencv-python", "opencv-python-headless"),
+    ("chromadb",),
+    ("onnxruntime",),
+    ("pillow",),
+)
+"""What must be installed: one of each group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +43,14 @@ class Finding:
 
 def register(commands: Any) -> None:
     """Add the commands."""
-    add_command(
+    checker = add_command(
         commands,
         "check-config",
         summary="check the configuration and print every value in force",
         example="python -m attendance check-config --config site.yaml",
         command=check_config,
     )
+    checker.set_defaults(checks_config=True)
     parser = add_command(
         commands,
         "doctor",
@@ -50,98 +62,129 @@ def register(commands: Any) -> None:
 
 
 def check_config(arguments: argparse.Namespace, context: Context) -> int:
-    """Print what is in force; loading it was the check."""
-    settings = context.settings
-    for section, values in settings.model_dump(mode="json").items():
-        for key, value in _flat(section, values):
-            context.say(f"{key} = {value}")
-    context.say(f"{context.config_path or 'defaults'}: the configuration is valid")
-    context.write_json({"valid": True, "settings": settings.model_dump(mode="json")})
+    """Print what is in force, or every fault."""
+    found = check(arguments.config, overrides=overrides_of(arguments))
+    if not isinstance(found, Settings):
+        for problem in found:
+            print(problem, file=sys.stderr)
+        context.write_json({"valid": False, "problems": [_fault(asdict(problem)) for problem in found]})
+        return EXIT_USAGE
+    values = _without_passwords(found)
+    for section, value in values.items():
+        for key, shown in _flat(section, value):
+            context.say(f"{key} = {shown}")
+    context.say(f"{arguments.config or 'defaults'}: the configuration is valid")
+    context.write_json({"valid": True, "problems": [], "settings": values})
     return EXIT_OK
+
+
+def _fault(problem: dict[str, Any]) -> dict[str, Any]:
+    return {"file": problem.pop("origin"), **problem}
+
+
+def _without_passwords(settings: Settings) -> dict[str, Any]:
+    from attendance.camera import mask_source
+
+    values = settings.model_dump(mode="json")
+    for camera in values["cameras"]:
+        camera["source"] = mask_source(camera["source"])
+    return values
 
 
 def doctor(arguments: argparse.Namespace, context: Context) -> int:
     """Look at everything, and go on after what fails."""
-    findings: list[Finding] = [*_versions()]
-    with App(context.settings) as app:
-        looks: list[tuple[str, Callable[[], Finding]]] = [
-            ("store", lambda: _store(context.settings)),
-            ("model", lambda: _model(app)),
-            ("ledger", lambda: _ledger(app)),
-            ("gallery", lambda: _gallery(app)),
+    settings = context.settings
+    findings = _versions()
+    with context.app(settings) as app:
+        looks: list[tuple[str, Callable[[], tuple[str, str]]]] = [
+            ("store", partial(_store, settings.store.path)),
+            ("model", partial(_model, app)),
+            ("ledger", partial(_ledger, app)),
+            ("gallery", partial(_gallery, app)),
         ]
         if not arguments.no_cameras:
-            for section in context.settings.cameras:
-                looks.append((f"camera {section.id}", lambda s=section: _camera(s.id, s.source)))  # type: ignore[misc]
-        for subject, look in looks:
-            findings.append(_looked(subject, look))
+            looks += [(f"camera {section.id}", partial(_camera, section)) for section in settings.cameras]
+        findings += [_looked(subject, look) for subject, look in looks]
     for finding in findings:
-        context.say(f"{finding.state:8} {finding.subject:16} {finding.detail}")
-    context.write_json([{"subject": f.subject, "state": f.state, "detail": f.detail} for f in findings])
+        context.say(f"{finding.state:8} {finding.subject:24} {finding.detail}")
+    context.write_json([asdict(finding) for finding in findings])
     return EXIT_FAILURE if any(finding.state == "failure" for finding in findings) else EXIT_OK
 
 
-def _looked(subject: str, look: Callable[[], Finding]) -> Finding:
+def _looked(subject: str, look: Callable[[], tuple[str, str]]) -> Finding:
     try:
-        return look()
+        return Finding(subject, *look())
     except (AttendanceError, OSError) as error:
         return Finding(subject, "failure", " ".join(str(error).split()))
 
 
 def _versions() -> list[Finding]:
-    findings = [Finding("python", "ok", f"{platform.python_version()} on {platform.platform()}")]
-    findings.append(Finding("processors", "ok", f"{len(os.sched_getaffinity(0))} usable of {os.cpu_count()}"))
-    for name in PACKAGES:
-        try:
-            findings.append(Finding(name, "ok", importlib.metadata.version(name)))
-        except importlib.metadata.PackageNotFoundError:
-            if not name.startswith("opencv"):
-                findings.append(Finding(name, "failure", "not installed: run make setup"))
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    findings = [
+        Finding("python", "ok", f"{platform.python_version()} on {platform.platform()}"),
+        Finding("processors", "ok", f"{processors} usable of {os.cpu_count()}"),
+    ]
+    for names in PACKAGES:
+        found = {name: version for name in names if (version := _version(name)) is not None}
+        findings += [Finding(name, "ok", version) for name, version in found.items()]
+        if not found:
+            findings.append(Finding(names[0], "failure", "not installed: run make setup"))
     return findings
 
 
-def _store(settings: Settings) -> Finding:
-    path = settings.store.path
-    place = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
-    with tempfile.TemporaryFile(dir=place):
-        pass
-    state = "writable" if path.exists() else "not there yet; it will be made"
-    return Finding("store", "ok", f"{path}: {state}")
-
-
-def _model(app: App) -> Finding:
-    embedder = app.embedder
-    return Finding("model", "ok", f"{embedder.describe()}; licence: {app.card.license}; detector {app.detector.name}")
-
-
-def _ledger(app: App) -> Finding:
-    if not (app.store / "ledger.sqlite").exists():
-        return Finding("ledger", "ok", "not there yet; the first enrolment makes it")
-    people = len(app.ledger.person_versions())
-    return Finding("ledger", "ok", f"{people} people, template revision {app.ledger.template_revision().revision}")
-
-
-def _gallery(app: App) -> Finding:
-    if not (app.store / "chroma").exists():
-        return Finding("gallery", "ok", "not there yet; the first enrolment makes it")
+def _version(package: str) -> str | None:
     try:
-        with app.gallery_store.open() as gallery:
-            differences = verify(app.ledger, gallery)
-            people, templates = gallery.counts()
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _store(path: Path) -> tuple[str, str]:
+    place = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+    if not place.is_dir():
+        return "failure", f"expected a folder, {place} is a file: name another with --store"
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        return "failure", f"{place} cannot be written ({error.strerror}): look at its permissions and the free space"
+    return "ok", f"{path}: {'writable' if path.exists() else 'not there yet; it can be made'}"
+
+
+def _model(app: App) -> tuple[str, str]:
+    embedder = app.embedder
+    return "ok", f"{embedder.describe()}; licence: {app.card.license}; detector {app.detector.name}"
+
+
+def _ledger(app: App) -> tuple[str, str]:
+    if not app.has_ledger:
+        return "ok", "not there yet; the first enrolment makes it"
+    people, revision = len(app.ledger.person_versions()), app.ledger.template_revision().revision
+    return "ok", f"{people} people, template revision {revision}"
+
+
+def _gallery(app: App) -> tuple[str, str]:
+    if not app.has_ledger and not app.has_gallery:
+        return "ok", "not there yet; the first enrolment makes it"
+    try:
+        differences, people, templates = look_at_gallery(app)
     except GalleryDamagedError as error:
-        return Finding("gallery", "failure", f"{error}; run python -m attendance gallery rebuild")
+        return "failure", f"{error}; run python -m attendance gallery rebuild"
     if not differences.clean:
-        return Finding("gallery", "failure", f"{differences}; run python -m attendance gallery rebuild")
-    return Finding("gallery", "ok", f"{people} people, {templates} templates, in agreement with the ledger")
+        return "failure", f"{differences}; run python -m attendance gallery rebuild"
+    return "ok", f"{people} people, {templates} templates, in agreement with the ledger"
 
 
-def _camera(camera_id: str, source: str) -> Finding:
-    with open_camera(source, camera_id=camera_id) as camera:
-        frame = next(iter(camera), None)
-    if frame is None:
-        return Finding(f"camera {camera_id}", "failure", "it opened, but no picture came")
+def _camera(section: CameraSection) -> tuple[str, str]:
+    from attendance.camera import open_camera
+
+    with open_camera(section.source, camera_id=section.id) as camera:
+        frame = camera.next_frame(CAMERA_WAIT_S)
+        if frame is None:
+            trouble = camera.health.last_error
+            return "failure", f"{camera.source}: no picture within {CAMERA_WAIT_S:g} s ({trouble or 'it is silent'})"
     height, width = frame.image.shape[:2]
-    return Finding(f"camera {camera_id}", "ok", f"{width}x{height}")
+    return "ok", f"{camera.source}: {width}x{height}"
 
 
 def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attendance.app import App
-from attendance.camera import open_camera
-from attendance.cli.base import EXIT_FAILURE, EXIT_OK, Context, add_command
+from attendance.cli.base import EXIT_FAILURE, EXIT_OK, Context, add_command, existing_photo
 from attendance.cli.people import valid_identity
-from attendance.enrol import Enroller, EnrolResult
-from attendance.errors import UsageError
+from attendance.cli.table import printable
+from attendance.errors import SourceError, UsageError
 from attendance.faces import FaceRule
 from attendance.people_csv import PersonRow
-from attendance.stills import Reading, StillReader
 from attendance.types import Frame
+
+if TYPE_CHECKING:
+    from attendance.camera import Camera
+    from attendance.enrol import EnrolResult
+    from attendance.stills import Reading, StillReader
 
 SOURCE_LABEL = "enrol"
 CAMERA_FRAMES = 5
@@ -47,18 +51,20 @@ def register(commands: Any) -> None:
 
 def enrol(arguments: argparse.Namespace, context: Context) -> int:
     """Enrol one person."""
+    from attendance.enrol import Enroller
+
     identity_id = valid_identity(arguments.identity_id)
     if bool(arguments.photos) == arguments.from_camera:
         raise UsageError("give photos or --from-camera, one of the two")
-    for photo in arguments.photos:
-        if not photo.exists():
-            raise UsageError(f"{photo}: there is no such photo")
-    with App(context.settings) as app:
+    if not arguments.from_camera and (arguments.source is not None or arguments.camera is not None):
+        raise UsageError("--source and --camera go with --from-camera")
+    photos = _named(arguments.photos)
+    with context.open_app() as app:
         stills = app.stills(rule=FaceRule(arguments.face), strict=True)
         if arguments.from_camera:
             readings = _from_camera(app, context, arguments, stills)
         else:
-            readings = _from_photos(arguments, stills)
+            readings = list(zip(photos, stills.read(photos.values()), strict=True))
         with app.writing() as gallery:
             policy = app.enrol_policy(source_label=SOURCE_LABEL)
             enroller = Enroller(app.ledger, gallery, stills, policy=policy, now=_now)
@@ -76,25 +82,32 @@ def enrol(arguments: argparse.Namespace, context: Context) -> int:
     return EXIT_OK if result.added + result.replaced > 0 else EXIT_FAILURE
 
 
-def _from_photos(arguments: argparse.Namespace, stills: StillReader) -> list[tuple[str, Reading]]:
-    names = [photo.name for photo in arguments.photos]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise UsageError(f"{doubled[0]} is there twice: photos of one person need different file names")
-    return list(zip(names, stills.read(arguments.photos), strict=True))
+def _named(photos: list[Path]) -> dict[str, Path]:
+    """Photos by the names that they are remembered by."""
+    from attendance.images import printable as as_text
+
+    named: dict[str, Path] = {}
+    for photo in photos:
+        name = as_text(photo.name)
+        if name in named:
+            raise UsageError(f"{name} is there twice: photos of one person need different file names")
+        named[name] = existing_photo(photo)
+    return named
 
 
 def _from_camera(
     app: App, context: Context, arguments: argparse.Namespace, stills: StillReader
 ) -> list[tuple[str, Reading]]:
     """Good frames some time apart, so that they are not one picture five times. Frames are not kept."""
+    from attendance.camera import open_camera
+
     section = app.camera(arguments.camera)
     source = section.source if arguments.source is None else arguments.source
     context.say("look at the camera; turn your head a little between the frames")
     readings: list[tuple[str, Reading]] = []
     refusals: list[tuple[str, Reading]] = []
     with open_camera(source, camera_id=section.id) as camera:
-        for frame in _spaced(camera):
+        for frame in spaced(camera, limit_s=CAMERA_LIMIT_S):
             name = f"camera {frame.observed_at.isoformat(timespec='milliseconds')}"
             reading = stills.read_frame(frame.image, hashlib.sha256(frame.image.tobytes()).hexdigest())
             (refusals if reading.vector is None else readings).append((name, reading))
@@ -105,17 +118,23 @@ def _from_camera(
     return readings if readings else refusals[-1:]
 
 
-def _spaced(frames: Iterable[Frame]) -> Iterator[Frame]:
-    """Frames at least half a second apart, for a minute at most."""
+def spaced(camera: Camera, *, limit_s: float) -> Iterator[Frame]:
+    """Frames at least half a second apart by the camera's clock, for ``limit_s`` of it at most.
+
+    A live camera is given as long by the wall clock too, since a silent one has no clock. SourceError when none came.
+    """
+    began = time.monotonic()
     due: datetime | None = None
     end: datetime | None = None
-    for frame in frames:
-        end = frame.observed_at + timedelta(seconds=CAMERA_LIMIT_S) if end is None else end
+    for frame in camera.frames(keep_going=lambda: not camera.is_live or time.monotonic() - began < limit_s):
+        end = frame.observed_at + timedelta(seconds=limit_s) if end is None else end
         if frame.observed_at >= end:
             return
         if due is None or frame.observed_at >= due:
             due = frame.observed_at + timedelta(seconds=CAMERA_SPACING_S)
             yield frame
+    if due is None:
+        raise SourceError(f"{camera.source}: expected a picture within {limit_s:g} s, none came: look at the camera")
 
 
 def _row(identity_id: str, arguments: argparse.Namespace) -> PersonRow:
@@ -136,6 +155,6 @@ def _now() -> datetime:
 def _print(context: Context, identity_id: str, result: EnrolResult) -> None:
     context.say(f"{identity_id}: {result.added} templates added, {result.replaced} replaced")
     for refusal in result.refused:
-        context.say(f"refused   {refusal.file}: {refusal.reason}: {refusal.detail}")
+        context.say(f"refused   {printable(refusal.file)}: {refusal.reason}: {refusal.detail}")
     for pair in result.suspected_duplicates:
         context.say(f"duplicate {pair.identity_id} looks like {pair.other} ({pair.similarity:.3f})")

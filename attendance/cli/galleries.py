@@ -6,15 +6,15 @@ import argparse
 from typing import Any
 
 from attendance.app import App
-from attendance.cli.base import EXIT_FAILURE, EXIT_OK, Context, add_command
+from attendance.cli.base import EXIT_FAILURE, EXIT_OK, Context, add_command, add_group
 from attendance.errors import GalleryDamagedError
 from attendance.gallery import Differences, rebuild, verify
 
 
 def register(commands: Any) -> None:
     """Add the group's commands."""
-    group = commands.add_parser("gallery", help="check or rebuild the gallery", description="The gallery of templates.")
-    sub = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    summary = "check the gallery of templates, or make it anew"
+    sub = add_group(commands, "gallery", summary=summary, example="python -m attendance gallery verify")
     add_command(
         sub,
         "verify",
@@ -33,11 +33,9 @@ def register(commands: Any) -> None:
 
 def verify_gallery(arguments: argparse.Namespace, context: Context) -> int:
     """Compare template by template."""
-    with App(context.settings) as app:
+    with context.open_store() as app:
         try:
-            with app.gallery_store.open() as gallery:
-                differences = verify(app.ledger, gallery)
-                people, templates = gallery.counts()
+            differences, people, templates = look_at_gallery(app)
         except GalleryDamagedError as error:
             context.say(f"the gallery cannot be opened: {error}")
             context.write_json({"clean": False, "damaged": True, "detail": str(error)})
@@ -50,9 +48,20 @@ def verify_gallery(arguments: argparse.Namespace, context: Context) -> int:
     return EXIT_OK if differences.clean else EXIT_FAILURE
 
 
+def look_at_gallery(app: App) -> tuple[Differences, int, int]:
+    """How the gallery differs from the ledger, and its people and templates. GalleryDamagedError where it must be made.
+
+    Where neither has ever held anybody there is no gallery yet, and nothing differs.
+    """
+    if not app.has_gallery and not app.ledger.person_versions():
+        return Differences(), 0, 0
+    with app.gallery_store.open() as gallery:
+        return verify(app.ledger, gallery), *gallery.counts()
+
+
 def rebuild_gallery(arguments: argparse.Namespace, context: Context) -> int:
     """Make it anew; the old one stays until the new one is complete."""
-    with App(context.settings) as app:
+    with context.open_store() as app:
         templates = rebuild(app.ledger, app.gallery_store)
     context.say(f"rebuilt with {templates} templates")
     context.write_json({"templates": templates})

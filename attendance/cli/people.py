@@ -10,12 +10,10 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from attendance.app import App
-from attendance.cli.base import EXIT_OK, Context, Parser, add_command
-from attendance.cli.table import render
+from attendance.cli.base import EXIT_OK, Context, Parser, add_command, add_group
+from attendance.cli.table import printable, render
 from attendance.errors import LedgerError, UsageError
 from attendance.events import format_utc
-from attendance.gallery import PersonChange, apply_changes
-from attendance.images import identity_problem, normalise_identity
 from attendance.types import Consent, Person
 
 DETAILS = ("name", "department", "site", "group")
@@ -24,8 +22,7 @@ DATES = ("active_from", "active_to")
 
 def register(commands: Any) -> None:
     """Add the group's commands."""
-    group = commands.add_parser("people", help="who is enrolled", description="Who is enrolled.")
-    sub = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    sub = add_group(commands, "people", summary="who is enrolled", example="python -m attendance people list")
     listing = add_command(
         sub, "list", summary="list people", example="python -m attendance people list", command=list_people
     )
@@ -57,6 +54,7 @@ def _register_changes(sub: Any) -> None:
         command=edit_person,
     )
     _detail_flags(edit)
+    edit.add_argument("--reactivate", action="store_true", help="undo people deactivate")
     deactivate = add_command(
         sub,
         "deactivate",
@@ -79,14 +77,14 @@ def _register_changes(sub: Any) -> None:
 def _detail_flags(parser: Parser) -> None:
     parser.add_argument("identity_id", metavar="ID")
     for name in DETAILS:
-        parser.add_argument(f"--{name}", metavar="TEXT")
-    for name in DATES:
-        parser.add_argument(f"--{name.replace('_', '-')}", metavar="YYYY-MM-DD")
+        parser.add_argument(f"--{name}", metavar="TEXT", help=f"the person's {name}")
+    parser.add_argument("--active-from", metavar="YYYY-MM-DD", help="first local day on which attendance counts")
+    parser.add_argument("--active-to", metavar="YYYY-MM-DD", help="last local day on which attendance counts")
 
 
 def list_people(arguments: argparse.Namespace, context: Context) -> int:
     """List everybody, or a site's or department's people."""
-    with App(context.settings) as app:
+    with context.open_store() as app:
         found = [
             person
             for person in app.ledger.people()
@@ -100,14 +98,16 @@ def list_people(arguments: argparse.Namespace, context: Context) -> int:
 
 def show_person(arguments: argparse.Namespace, context: Context) -> int:
     """Everything on record of one person but the vectors."""
-    with App(context.settings) as app:
+    with context.open_store() as app:
         person = existing(app, arguments.identity_id)
     data = _details(person)
     for key, value in data.items():
         if key != "photos":
-            context.say(f"{key:16} {'' if value is None else value}")
+            context.say(f"{key:16} {'' if value is None else printable(str(value))}")
     for photo in data["photos"]:
-        context.say(f"{'photo':16} {photo['path']} ({photo['source_label'] or 'no label'}, {photo['created_at']})")
+        context.say(
+            f"{'photo':16} {printable(photo['path'])} ({photo['source_label'] or 'no label'}, {photo['created_at']})"
+        )
     context.write_json(data)
     return EXIT_OK
 
@@ -115,7 +115,7 @@ def show_person(arguments: argparse.Namespace, context: Context) -> int:
 def add_person(arguments: argparse.Namespace, context: Context) -> int:
     """Add a person without photos."""
     identity_id = valid_identity(arguments.identity_id)
-    with App(context.settings) as app:
+    with context.open_app() as app:
         blank = Person(
             identity_id=identity_id,
             subject_ref=uuid.uuid4().hex,
@@ -133,10 +133,14 @@ def add_person(arguments: argparse.Namespace, context: Context) -> int:
 
 def edit_person(arguments: argparse.Namespace, context: Context) -> int:
     """Change details."""
-    with App(context.settings) as app:
+    with context.open_store() as app:
         before = existing(app, arguments.identity_id)
-        after = _changed(before, arguments)
-        _apply(app, before, replace(after, version=before.version + 1))
+        after = replace(_changed(before, arguments), version=before.version + 1)
+        if arguments.reactivate:
+            after = replace(after, deactivated_at=None)
+        if after == replace(before, version=after.version):
+            raise UsageError("nothing to change: give --name, --department or another flag of people edit --help")
+        _apply(app, before, after)
     context.say(f"{before.identity_id} changed")
     context.write_json(_details(after))
     return EXIT_OK
@@ -144,10 +148,11 @@ def edit_person(arguments: argparse.Namespace, context: Context) -> int:
 
 def deactivate_person(arguments: argparse.Namespace, context: Context) -> int:
     """Take a person out of the gallery and keep the record."""
-    with App(context.settings) as app:
+    with context.open_store() as app:
         before = existing(app, arguments.identity_id)
         if before.deactivated_at is not None:
             context.say(f"{before.identity_id} is deactivated since {format_utc(before.deactivated_at)}")
+            context.write_json(_details(before))
             return EXIT_OK
         after = replace(before, deactivated_at=datetime.now(UTC), version=before.version + 1)
         _apply(app, before, after)
@@ -158,7 +163,7 @@ def deactivate_person(arguments: argparse.Namespace, context: Context) -> int:
 
 def remove_person(arguments: argparse.Namespace, context: Context) -> int:
     """Erase a person."""
-    with App(context.settings) as app:
+    with context.open_store() as app:
         before = existing(app, arguments.identity_id)
         if not arguments.yes and not _confirmed(before):
             raise UsageError("nothing was removed: give --yes to erase without being asked")
@@ -170,6 +175,8 @@ def remove_person(arguments: argparse.Namespace, context: Context) -> int:
 
 def existing(app: App, identity_id: str) -> Person:
     """The person, or a UsageError that says where to look."""
+    from attendance.images import normalise_identity
+
     person = app.ledger.person(normalise_identity(identity_id))
     if person is None:
         raise UsageError(f"nobody is enrolled as {identity_id!r}: see python -m attendance people list")
@@ -178,6 +185,8 @@ def existing(app: App, identity_id: str) -> Person:
 
 def valid_identity(text: str) -> str:
     """The identity id that a word on the command line stands for."""
+    from attendance.images import identity_problem, normalise_identity
+
     identity_id = normalise_identity(text)
     problem = identity_problem(identity_id)
     if problem is not None:
@@ -194,13 +203,15 @@ def _confirmed(person: Person) -> bool:
 
 
 def _apply(app: App, before: Person, after: Person | None) -> None:
+    from attendance.gallery import PersonChange, apply_changes
+
     with app.writing() as gallery:
         if apply_changes(app.ledger, gallery, [PersonChange(before, after)]):
             raise LedgerError(f"{before.identity_id} was changed by somebody else meanwhile: run the command again")
 
 
 def _changed(person: Person, arguments: argparse.Namespace) -> Person:
-    values: dict[str, Any] = {n: v for n in DETAILS if (v := getattr(arguments, n)) is not None}
+    values: dict[str, Any] = {n: _text(n, v) for n in DETAILS if (v := getattr(arguments, n)) is not None}
     for name in DATES:
         text = getattr(arguments, name)
         if text is not None:
@@ -209,6 +220,12 @@ def _changed(person: Person, arguments: argparse.Namespace) -> Person:
         return replace(person, **values)
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def _text(name: str, text: str) -> str:
+    if not text.isprintable():
+        raise UsageError(f"--{name} expects text in one line without control characters, got {text!r}")
+    return text.strip()
 
 
 def _date(name: str, text: str) -> date | None:

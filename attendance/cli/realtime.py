@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,19 +20,20 @@ import uuid_utils
 
 from attendance.app import App
 from attendance.camera import Camera, Health, open_camera, source_kind
-from attendance.cli.base import EXIT_FAILURE, EXIT_OK, Context, new_parser, run
+from attendance.cli.base import EXIT_FAILURE, EXIT_OK, AppFactory, Context, new_parser, run
 from attendance.errors import UsageError
 from attendance.events import Event, EventLog, format_utc
+from attendance.images import read_photo
 from attendance.kiosk import Identifiers, Kiosk, Place, Summary
 from attendance.mirror import MirrorFollower
 from attendance.pipeline import TrackView
-from attendance.types import Frame
+from attendance.types import Frame, RGBImage
 from attendance.window import Window, draw
 
 Show = Callable[[Frame, tuple[TrackView, ...]], bool]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, app: AppFactory = App) -> int:
     """Run the command; the exit code."""
     parser = new_parser(
         "realtime_attendance.py",
@@ -63,32 +65,45 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="frames a second of a folder of images (1)",
     )
     parser.add_argument("--max-seconds", type=float, metavar="N", help="end after this many seconds")
-    return run(parser, realtime, argv)
+    return run(parser, realtime, argv, app=app)
 
 
 def realtime(arguments: argparse.Namespace, context: Context) -> int:
     """The command's body."""
     for name in ("fps", "max_seconds"):
         value = getattr(arguments, name)
-        if value is not None and not value > 0:
+        if value is not None and not (math.isfinite(value) and value > 0):
             raise UsageError(f"--{name.replace('_', '-')} must be above 0, got {value:g}")
     with ExitStack() as stack:
-        app = stack.enter_context(App(context.settings))
+        signals = stack.enter_context(_signals())
+        app = stack.enter_context(context.open_app())
         section = app.camera(arguments.camera)
         place = app.place(section)
         source = section.source if arguments.source is None else arguments.source
         start = _start(arguments.start, source, place)
-        camera = stack.enter_context(open_camera(source, camera_id=place.camera_id, start=start, fps=arguments.fps))
+        camera = stack.enter_context(
+            open_camera(
+                source,
+                camera_id=place.camera_id,
+                start=start,
+                fps=arguments.fps,
+                read_image=partial(_still, max_pixels=context.settings.enrol.max_pixels),
+            )
+        )
         events = stack.enter_context(EventLog(arguments.events))
         window = None if arguments.headless else stack.enter_context(Window())
         follower = app.follower()
         context.say(_banner(app, camera, follower, start))
         kiosk = _kiosk(app, context, follower, place, events)
-        signals = stack.enter_context(_signals())
         summary = kiosk.run(_frames(camera, arguments.max_seconds, signals), show=_shower(window, follower))
         _print(context, summary, camera.health)
         context.write_json({**summary.to_json(), "model": app.card.id, "camera": _health(camera.health)})
     return EXIT_FAILURE if summary.failed else EXIT_OK
+
+
+def _still(path: Path, *, max_pixels: int) -> RGBImage:
+    """An image of a folder, by the decoder that enrolment uses (HEIC, 16 bit, turned), at its own size."""
+    return read_photo(path, max_pixels=max_pixels).image
 
 
 def _kiosk(app: App, context: Context, follower: MirrorFollower, place: Place, events: EventLog) -> Kiosk:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attendance.app import App
-from attendance.cli.base import EXIT_OK, Context, add_command
+from attendance.cli.base import EXIT_OK, Context, add_command, existing_photo
 from attendance.cli.table import render
 from attendance.decide import decide
 from attendance.errors import AttendanceError, UsageError
 from attendance.faces import FaceRule
-from attendance.stills import Reading
 from attendance.threshold import threshold_at
 from attendance.types import Decision
+
+if TYPE_CHECKING:
+    from attendance.stills import Reading
 
 VERIFY_FAR = 1e-3
 
@@ -30,7 +32,9 @@ def register(commands: Any) -> None:
     )
     identify_parser.add_argument("photo", type=Path, metavar="PHOTO")
     identify_parser.add_argument("--top-k", type=int, default=5, metavar="N", help="people to list (5)")
-    identify_parser.add_argument("--face", choices=[str(rule) for rule in FaceRule], default="largest")
+    identify_parser.add_argument(
+        "--face", choices=[str(rule) for rule in FaceRule], default="largest", help="which face of a photo (largest)"
+    )
     verify_parser = add_command(
         commands,
         "verify",
@@ -40,14 +44,16 @@ def register(commands: Any) -> None:
     )
     verify_parser.add_argument("photo_a", type=Path, metavar="A")
     verify_parser.add_argument("photo_b", type=Path, metavar="B")
-    verify_parser.add_argument("--face", choices=[str(rule) for rule in FaceRule], default="largest")
+    verify_parser.add_argument(
+        "--face", choices=[str(rule) for rule in FaceRule], default="largest", help="which face of a photo (largest)"
+    )
 
 
 def identify(arguments: argparse.Namespace, context: Context) -> int:
     """Look one photo up; the decision is the kiosk's."""
     if arguments.top_k < 1:
         raise UsageError(f"--top-k must be 1 or more, got {arguments.top_k}")
-    with App(context.settings) as app:
+    with context.open_store() as app:
         reading = _read(app, arguments.photo, arguments.face)
         mirror = app.mirror()
         assert reading.vector is not None
@@ -72,7 +78,7 @@ def identify(arguments: argparse.Namespace, context: Context) -> int:
 
 def verify(arguments: argparse.Namespace, context: Context) -> int:
     """Compare two photos at the card's one-to-one threshold."""
-    with App(context.settings) as app:
+    with context.open_app() as app:
         first, second = (_read(app, path, arguments.face) for path in (arguments.photo_a, arguments.photo_b))
         assert first.vector is not None
         assert second.vector is not None
@@ -99,9 +105,7 @@ def verify(arguments: argparse.Namespace, context: Context) -> int:
 
 def _read(app: App, path: Path, rule: str) -> Reading:
     """A photo's reading; wrong use where there is no such file, failure where it shows no face."""
-    if not path.exists():
-        raise UsageError(f"{path}: there is no such photo")
-    reading = next(iter(app.stills(rule=FaceRule(rule), strict=False).read([path])))
+    reading = next(iter(app.stills(rule=FaceRule(rule), strict=False).read([existing_photo(path)])))
     if reading.vector is None:
         raise AttendanceError(f"{path}: {reading.reason}: {reading.detail}")
     return reading
@@ -129,7 +133,7 @@ def _identified(decision: Decision, rows: list[dict[str, Any]], reading: Reading
         "margin": None if decision.margin is None else round(decision.margin, 6),
         "threshold": round(decision.threshold, 6),
         "reason": decision.reason,
-        "box": [round(float(value), 1) for value in reading.face.box],
+        "box": [round(float(value) / reading.scale, 1) for value in reading.face.box],
         "candidates": rows,
         "model": model,
     }

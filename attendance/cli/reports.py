@@ -6,11 +6,9 @@ import argparse
 from datetime import date
 from typing import Any
 
-from attendance.app import App
 from attendance.cli.base import EXIT_OK, Context, add_command
 from attendance.cli.table import render, to_csv
 from attendance.errors import UsageError
-from attendance.images import normalise_identity
 from attendance.ledger.port import PunchQuery
 from attendance.report import (
     DAY_COLUMNS,
@@ -54,10 +52,12 @@ def report(arguments: argparse.Namespace, context: Context) -> int:
     first_day, last_day = _day("--from", arguments.first_day), _day("--to", arguments.last_day)
     if first_day is not None and last_day is not None and last_day < first_day:
         raise UsageError(f"--to {last_day} lies before --from {first_day}")
+    from attendance.images import normalise_identity
+
     identity_id = None if arguments.person is None else normalise_identity(arguments.person)
     wanted = ReportFilter(identity_id, arguments.department, arguments.site, first_day, last_day)
     query = PunchQuery(first_day=first_day, last_day=last_day, identity_id=identity_id, site=arguments.site)
-    with App(context.settings) as app:
+    with context.open_store() as app:
         found = entries(app.ledger.attendance(query), app.ledger.people(), wanted)
     rows: list[dict[str, Any]] = [
         as_dict(row)

@@ -35,8 +35,13 @@ def _harmless(value: Any) -> Any:
     return "" if value is None else value
 
 
+def printable(text: str) -> str:
+    """Text in one line: what would move the cursor or colour a terminal is shown as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+    return "" if value is None else printable(str(value))
 
 
 def _width(text: str) -> int:
