@@ -21,7 +21,7 @@ def decide(candidates: Sequence[Candidate], *, threshold: float, margin: float) 
     picked by the order of their names. Below ``threshold`` it is unknown, however far ahead of the others.
 
     Args:
-        candidates: different people of the gallery with the cosine of their best template, in any order; empty for an
+        candidates: different people of the gallery, each with their cosine to the query, in any order; empty for an
             empty gallery. Only the best two count.
         threshold: cosine, -1..1; a similarity equal to it is accepted.
         margin: lead in cosine, 0..2; a lead equal to it is enough.
