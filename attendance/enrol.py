@@ -327,25 +327,17 @@ class Enroller:
 
     def _change(self, before: Person | None, work: _Work) -> PersonChange | None:
         """The person as they shall be: new templates, new details, without pruned photos. None: as they are."""
-        if before is None and (work.consent is None or not work.fresh):
-            return None
-        person = before if before is not None else self._newcomer(work)
+        person = before
+        if person is None:
+            if work.consent is None or not work.fresh:
+                return None
+            person = Person(work.identity_id, uuid.uuid4().hex, 0, self._now(), work.consent)
         templates = {t.template_id: t for t in (*person.templates, *work.fresh)}
         for template in self._pruned(work):
             templates.pop(template.template_id, None)
         after = person if work.row is None else work.row.applied_to(person)
         after = replace(after, version=person.version + 1, templates=tuple(templates.values()))
         return None if before is not None and _same(before, after) else PersonChange(before, after)
-
-    def _newcomer(self, work: _Work) -> Person:
-        assert work.consent is not None
-        return Person(
-            identity_id=work.identity_id,
-            subject_ref=uuid.uuid4().hex,
-            version=0,
-            created_at=self._now(),
-            consent=work.consent,
-        )
 
     def _pruned(self, work: _Work) -> tuple[Template, ...]:
         return self._gone.get(work.identity_id, ()) if self._policy.prune else ()

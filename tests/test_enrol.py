@@ -29,7 +29,7 @@ from tests.fakes import MORNING, ColourEmbedder
 RED, GREEN, BLUE = (colour_of(number) for number in (0, 1, 2))
 PEOPLE = 70
 # How many people must be in, and how many seconds later the builder dies.
-DEATHS = [(0, 0.02), (1, 0.0), (1, 0.013), (30, 0.004), (30, 0.05), (60, 0.001)]
+DEATHS = [(0, 0.02), (1, 0.0), (15, 0.004), (34, 0.001), (50, 0.01)]
 
 
 @pytest.fixture
