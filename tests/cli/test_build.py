@@ -480,7 +480,7 @@ def test_a_store_that_cannot_be_written_is_one_line(foreign_site: Site, capsys: 
         (["people", "--face", "nearest"], "invalid choice"),
         (["people", "--dry-run"], "--dry-run goes with --prune"),
         (["people", "--source-label", "\udcff"], "--source-label must be printable"),
-        (["people", "--json", "missing/result.json"], "cannot be written there"),
+        (["people", "--json", "missing/result.json"], "--json missing/result.json: cannot be written"),
         ([], "PEOPLE_DIR"),
     ],
 )
