@@ -27,6 +27,9 @@ from attendance.search.port import Gallery
 from attendance.stills import Reading, StillReader, sha256_of
 from attendance.types import Candidate, Consent, GalleryEntry, Person, RefusalReason, Template
 
+SINGLE_SOURCE = "enrol"
+"""Source label of people enrolled one by one; no folder may use it, so that no prune takes their templates."""
+
 GROUP_PHOTOS = 64
 """Unread photos after which what was read is written: about what a crash can cost."""
 GROUP_PEOPLE = 256

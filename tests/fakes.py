@@ -101,7 +101,8 @@ def colour_card(card_id: str = "colours") -> ModelCard:
 def vector_of(colour: tuple[int, int, int]) -> Float32:
     """What the colour embedder makes of a patch of this colour."""
     chips = np.broadcast_to(np.array(colour, np.uint8), (1, 112, 112, 3))
-    return ColourEmbedder().embed(np.ascontiguousarray(chips))[0]
+    vector: Float32 = ColourEmbedder().embed(np.ascontiguousarray(chips))[0]
+    return vector
 
 
 def person(identity_id: str, *colours: tuple[int, int, int], version: int = 1, name: str = "") -> Person:

@@ -28,6 +28,7 @@ from attendance.cli.base import (
 )
 from attendance.config import Settings, StoreSection
 from attendance.enrol import (
+    SINGLE_SOURCE,
     Enroller,
     EnrolResult,
     PersonPhotos,
@@ -162,6 +163,10 @@ def _check_flags(arguments: argparse.Namespace) -> None:
         raise UsageError("--dry-run goes with --prune: give both, or neither")
     if arguments.holdout is not None and arguments.holdout < 1:
         raise UsageError(f"--holdout must be 1 or more, got {arguments.holdout}")
+    if arguments.source_label == SINGLE_SOURCE:
+        raise UsageError(
+            f"--source-label {SINGLE_SOURCE}: that is the label of `python -m attendance enrol`: choose another"
+        )
     if not arguments.source_label.isprintable():
         raise UsageError(f"--source-label must be printable text, got {printable(repr(arguments.source_label))}")
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from attendance.enrol import EnrolResult
     from attendance.stills import Reading, StillReader
 
-SOURCE_LABEL = "enrol"
 CAMERA_FRAMES = 5
 CAMERA_SPACING_S = 0.5
 CAMERA_LIMIT_S = 60.0
@@ -51,7 +50,7 @@ def register(commands: Any) -> None:
 
 def enrol(arguments: argparse.Namespace, context: Context) -> int:
     """Enrol one person."""
-    from attendance.enrol import Enroller
+    from attendance.enrol import SINGLE_SOURCE, Enroller
 
     identity_id = valid_identity(arguments.identity_id)
     if bool(arguments.photos) == arguments.from_camera:
@@ -66,7 +65,7 @@ def enrol(arguments: argparse.Namespace, context: Context) -> int:
         else:
             readings = list(zip(photos, stills.read(photos.values()), strict=True))
         with app.writing() as gallery:
-            policy = app.enrol_policy(source_label=SOURCE_LABEL)
+            policy = app.enrol_policy(source_label=SINGLE_SOURCE)
             enroller = Enroller(app.ledger, gallery, stills, policy=policy, now=_now)
             result = enroller.add(identity_id, readings, row=_row(identity_id, arguments))
     _print(context, identity_id, result)
@@ -103,10 +102,10 @@ def _from_camera(
 
     section = app.camera(arguments.camera)
     source = section.source if arguments.source is None else arguments.source
-    context.say("look at the camera; turn your head a little between the frames")
     readings: list[tuple[str, Reading]] = []
     refusals: list[tuple[str, Reading]] = []
     with open_camera(source, camera_id=section.id) as camera:
+        context.say("look at the camera; turn your head a little between the frames")
         for frame in spaced(camera, limit_s=CAMERA_LIMIT_S):
             name = f"camera {frame.observed_at.isoformat(timespec='milliseconds')}"
             reading = stills.read_frame(frame.image, hashlib.sha256(frame.image.tobytes()).hexdigest())

@@ -550,3 +550,10 @@ def test_the_sample_portraits_with_the_real_networks(tmp_path: Path) -> None:
     assert (result["people"], result["templates"], result["refused"]) == (2, 2, [])
     assert (result["probes"], result["failed_reads"], result["top1"]) == (2, 0, 1.0)
     assert (result["model"], result["suspected_duplicates"]) == ("dlib-resnet29", [])
+
+
+def test_the_label_of_single_enrolments_is_not_for_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "people").mkdir()
+    assert main([str(tmp_path / "people"), "--source-label", "enrol", "--store", str(tmp_path / "store")]) == 2
+    assert "choose another" in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
