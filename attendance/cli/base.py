@@ -35,20 +35,20 @@ class Parser(argparse.ArgumentParser):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a command was given besides its own flags. ``app`` makes the objects of a configuration."""
+    """What a command was given besides its own flags. ``make_app`` makes the objects of a configuration."""
 
     settings: Settings
     config_path: Path | None
     quiet: bool
     json_path: str | None
-    app: AppFactory = App
+    make_app: AppFactory = App
 
     def open_app(self) -> App:
         """The configuration's objects, to be used in a ``with``; the store is made where there is none."""
         path = self.settings.store.path
         if path.exists() and not path.is_dir():
             raise UsageError(f"expected a folder as store, {path} is a file: name another with --store")
-        return self.app(self.settings)
+        return self.make_app(self.settings)
 
     def open_store(self) -> App:
         """As `open_app`, for a command that has no use for a store that is not there: UsageError then."""
@@ -135,13 +135,13 @@ def overrides_of(arguments: argparse.Namespace) -> dict[str, Any]:
     return {} if arguments.store is None else {"store.path": arguments.store}
 
 
-def context_of(arguments: argparse.Namespace, *, app: AppFactory = App) -> Context:
+def context_of(arguments: argparse.Namespace, *, make_app: AppFactory = App) -> Context:
     """Load the configuration for parsed arguments and start the log. Who checks it is given the defaults instead."""
     checks = getattr(arguments, "checks_config", False)
     settings = Settings() if checks else load(arguments.config, overrides=overrides_of(arguments))
     _check_json_target(arguments.json)
     logging.basicConfig(level=settings.log.level.upper(), format="%(levelname)s %(name)s: %(message)s", force=True)
-    return Context(settings, arguments.config, arguments.quiet, arguments.json, app)
+    return Context(settings, arguments.config, arguments.quiet, arguments.json, make_app)
 
 
 def guard(prog: str, body: Callable[[], int]) -> int:
@@ -158,15 +158,15 @@ def guard(prog: str, body: Callable[[], int]) -> int:
 
 
 def run(
-    parser: argparse.ArgumentParser, command: Command, argv: Sequence[str] | None = None, *, app: AppFactory = App
+    parser: argparse.ArgumentParser, command: Command, argv: Sequence[str] | None = None, *, make_app: AppFactory = App
 ) -> int:
-    """Parse, load the configuration, run; the exit code. ``app`` is how a test puts others behind the ports."""
+    """Parse, load the configuration, run; the exit code. ``make_app`` is how a test puts others behind the ports."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A name that the terminal has no letters for is shown with escapes, and ends nothing.
             stream.reconfigure(errors="backslashreplace")
     arguments = parser.parse_args(argv)
-    return guard(parser.prog, lambda: command(arguments, context_of(arguments, app=app)))
+    return guard(parser.prog, lambda: command(arguments, context_of(arguments, make_app=make_app)))
 
 
 def existing_folder(path: Path, what: str) -> Path:

@@ -95,7 +95,7 @@ def doctor(arguments: argparse.Namespace, context: Context) -> int:
     """Look at everything, and go on after what fails."""
     settings = context.settings
     findings = _versions()
-    with context.app(settings) as app:
+    with context.make_app(settings) as app:
         looks: list[tuple[str, Callable[[], tuple[str, str]]]] = [
             ("store", partial(_store, settings.store.path)),
             ("model", partial(_model, app)),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
 from attendance.app import App
 from attendance.cli import check, enrol, galleries, people, recognise, reports
-from attendance.cli.base import AppFactory, Parser, new_parser, run
+from attendance.cli.base import AppFactory, Context, Parser, new_parser, run
 
 
 def build_parser() -> Parser:
@@ -22,6 +23,10 @@ def build_parser() -> Parser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None, *, app: AppFactory = App) -> int:
+def main(argv: Sequence[str] | None = None, *, make_app: AppFactory = App) -> int:
     """Run a command; the exit code."""
-    return run(build_parser(), lambda arguments, context: int(arguments.command(arguments, context)), argv, app=app)
+    return run(build_parser(), _run_chosen, argv, make_app=make_app)
+
+
+def _run_chosen(arguments: argparse.Namespace, context: Context) -> int:
+    return int(arguments.command(arguments, context))

@@ -105,9 +105,8 @@ def show_person(arguments: argparse.Namespace, context: Context) -> int:
         if key != "photos":
             context.say(f"{key:16} {'' if value is None else printable(str(value))}")
     for photo in data["photos"]:
-        context.say(
-            f"{'photo':16} {printable(photo['path'])} ({photo['source_label'] or 'no label'}, {photo['created_at']})"
-        )
+        label = printable(photo["source_label"]) if photo["source_label"] else "no label"
+        context.say(f"{'photo':16} {printable(photo['path'])} ({label}, {photo['created_at']})")
     context.write_json(data)
     return EXIT_OK
 
@@ -133,13 +132,13 @@ def add_person(arguments: argparse.Namespace, context: Context) -> int:
 
 def edit_person(arguments: argparse.Namespace, context: Context) -> int:
     """Change details."""
+    if not arguments.reactivate and all(getattr(arguments, name) is None for name in (*DETAILS, *DATES)):
+        raise UsageError("nothing to change: give --name, --department or another flag of people edit --help")
     with context.open_store() as app:
         before = existing(app, arguments.identity_id)
         after = replace(_changed(before, arguments), version=before.version + 1)
         if arguments.reactivate:
             after = replace(after, deactivated_at=None)
-        if after == replace(before, version=after.version):
-            raise UsageError("nothing to change: give --name, --department or another flag of people edit --help")
         _apply(app, before, after)
     context.say(f"{before.identity_id} changed")
     context.write_json(_details(after))

@@ -33,7 +33,7 @@ from attendance.window import Window, draw
 Show = Callable[[Frame, tuple[TrackView, ...]], bool]
 
 
-def main(argv: Sequence[str] | None = None, *, app: AppFactory = App) -> int:
+def main(argv: Sequence[str] | None = None, *, make_app: AppFactory = App) -> int:
     """Run the command; the exit code."""
     parser = new_parser(
         "realtime_attendance.py",
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None, *, app: AppFactory = App) -> int:
         help="frames a second of a folder of images (1)",
     )
     parser.add_argument("--max-seconds", type=float, metavar="N", help="end after this many seconds")
-    return run(parser, realtime, argv, app=app)
+    return run(parser, realtime, argv, make_app=make_app)
 
 
 def realtime(arguments: argparse.Namespace, context: Context) -> int:
