@@ -11,9 +11,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
+from attendance.ledger.mongo import MongoLedger
 from attendance.ledger.port import Ledger
 from attendance.ledger.sqlite import SqliteLedger
 from attendance.types import AttendanceRow, Consent, Direction, Person, Punch, Template
+from tests.ledger.server import fresh_database, stop_shared_server
 
 Opener = Callable[..., Ledger]
 
@@ -25,8 +27,28 @@ def open_sqlite(folder: Path, cooldown_s: float, time_zones: Mapping[str, ZoneIn
     return SqliteLedger(folder / "store" / "ledger.sqlite", cooldown_s=cooldown_s, time_zones=time_zones)
 
 
+def open_mongo(folder: Path, cooldown_s: float, time_zones: Mapping[str, ZoneInfo]) -> Ledger:
+    return MongoLedger(fresh_database(folder), cooldown_s=cooldown_s, time_zones=time_zones)
+
+
 # An adapter joins the contract suite by one line here: it opens the store that the folder stands for, again and again.
-FACTORIES: dict[str, Callable[[Path, float, Mapping[str, ZoneInfo]], Ledger]] = {"sqlite": open_sqlite}
+FACTORIES: dict[str, Callable[[Path, float, Mapping[str, ZoneInfo]], Ledger]] = {
+    "sqlite": open_sqlite,
+    "mongo": open_mongo,
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stopped_at_the_end() -> Iterator[None]:
+    """The server that the tests share is started by the first that needs it."""
+    yield
+    stop_shared_server()
+
+
+@pytest.fixture
+def mongo_url(tmp_path: Path) -> str:
+    """An empty database on the shared server, or on the one that MONGODB_URL names."""
+    return fresh_database(tmp_path)
 
 
 @pytest.fixture(params=sorted(FACTORIES))
