@@ -60,6 +60,8 @@ def caption(view: TrackView, name_of: Callable[[str], str]) -> str:
     if decision.best is None:
         return str(decision.outcome)
     who = name_of(decision.best.identity_id) if decision.outcome is Outcome.KNOWN else str(decision.outcome)
+    # A line break or another control character cannot be drawn.
+    who = "".join(c if c.isprintable() else " " for c in who)
     return f"{who} {decision.best.similarity:.2f}"
 
 

@@ -85,6 +85,7 @@ class Context:
 
 Command = Callable[[argparse.Namespace, Context], int]
 
+_EFFECTIVE = os.access in os.supports_effective_ids
 _DEFAULTS: dict[str, Any] = {"config": None, "store": None, "json": None, "quiet": False}
 
 
@@ -202,7 +203,7 @@ def _check_json_target(target: str | None) -> None:
         why = "it is a folder"
     elif not path.parent.is_dir():
         why = f"there is no folder {path.parent}"
-    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+    elif not os.access(path if path.exists() else path.parent, os.W_OK, effective_ids=_EFFECTIVE):
         why = "it may not be written"
     else:
         return

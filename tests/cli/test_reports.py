@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -61,9 +62,7 @@ def test_filters(site: Run, flags: tuple[str, ...], count: int) -> None:
 
 def test_table_csv_and_json_say_the_same(site: Run) -> None:
     data = site("report", "--by", "person", "--json", "-").json
-    assert (
-        site("report", "--by", "person", "--format", "json").out == site("report", "--by", "person", "--json", "-").out
-    )
+    assert json.loads(site("report", "--by", "person", "--format", "json").out) == data
     rows = list(csv.DictReader(io.StringIO(site("report", "--by", "person", "--format", "csv").out)))
     assert [row["identity_id"] for row in rows] == [row["identity_id"] for row in data]
     assert rows[1]["name"] == "'=Red"
