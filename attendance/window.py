@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
+import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,9 @@ COLOURS = {
 
 _TITLE = "attendance (q or Esc closes)"
 _ESCAPE = 27
+_FONT = "DejaVuSans.ttf"
+_X11_PORT = 6000
+_DISPLAY_WAIT_S = 2.0
 
 
 def draw(image: RGBImage, views: Sequence[TrackView], name_of: Callable[[str], str]) -> RGBImage:
@@ -67,7 +71,7 @@ def caption(view: TrackView, name_of: Callable[[str], str]) -> str:
 
 def _write(canvas: RGBImage, text: str, corner: tuple[int, int], colour: tuple[int, int, int]) -> None:
     """White on the box's colour, kept inside the picture."""
-    label = _label(text, max(12, canvas.shape[0] // 32), colour)
+    label = _label(text, max(12, canvas.shape[0] // 24), colour)
     height, width = (min(have, room) for have, room in zip(label.shape[:2], canvas.shape[:2], strict=True))
     x = int(np.clip(corner[0], 0, canvas.shape[1] - width))
     y = int(np.clip(corner[1] - height, 0, canvas.shape[0] - height))
@@ -86,28 +90,42 @@ def _label(text: str, size_px: int, colour: tuple[int, int, int]) -> RGBImage:
 
 @lru_cache(maxsize=8)
 def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """DejaVu Sans, which matplotlib ships (Latin, Greek, Cyrillic, Arabic and more), else Pillow's own font."""
+    """DejaVu Sans (Latin, Greek, Cyrillic, Arabic and more) where it is, else Pillow's own font."""
+    folder = _font_folder()
+    return ImageFont.load_default(size_px) if folder is None else ImageFont.truetype(folder / _FONT, size_px)
+
+
+def _font_folder() -> Path | None:
+    """Where matplotlib keeps the fonts that it ships."""
     spec = importlib.util.find_spec("matplotlib")
-    for folder in (spec.submodule_search_locations if spec is not None else None) or ():
-        path = Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
-        if path.exists():
-            return ImageFont.truetype(path, size_px)
-    return ImageFont.load_default(size_px)
+    for place in (spec.submodule_search_locations if spec is not None else None) or ():
+        folder = Path(place) / "mpl-data" / "fonts" / "ttf"
+        if (folder / _FONT).exists():
+            return folder
+    return None
 
 
 class Window:
     """A window on the desktop. SourceError where there is none to open it on."""
 
     def __init__(self) -> None:
-        if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-            raise SourceError("there is no display to open a window on: give --headless")
+        if sys.platform.startswith("linux"):
+            _require_display(os.environ)
+            folder = _font_folder()
+            if folder is not None and not Path(os.environ.get("QT_QPA_FONTDIR", "")).is_dir():
+                # OpenCV names a folder of fonts that its wheel does not have, and Qt complains of that five times.
+                os.environ["QT_QPA_FONTDIR"] = str(folder)
         try:
-            cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL)
+            cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         except cv2.error as error:
             raise SourceError("this OpenCV cannot open a window (headless build): give --headless") from error
+        self._is_sized = False
 
     def show(self, image: RGBImage) -> bool:
         """Show a picture (RGB uint8); False when the user closed the window or pressed q or Esc."""
+        if not self._is_sized:
+            cv2.resizeWindow(_TITLE, image.shape[1], image.shape[0])
+            self._is_sized = True
         cv2.imshow(_TITLE, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         key = cv2.waitKey(1) & 0xFF
         return key not in (ord("q"), _ESCAPE) and cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) >= 1
@@ -122,3 +140,35 @@ class Window:
         trace: TracebackType | None,
     ) -> None:
         cv2.destroyAllWindows()
+
+
+def _require_display(environment: Mapping[str, str]) -> None:
+    """SourceError unless something listens where the display should be: Qt ends the whole process there."""
+    display = environment.get("DISPLAY", "")
+    if environment.get("WAYLAND_DISPLAY"):
+        return
+    if not display:
+        raise SourceError("there is no display to open a window on: give --headless")
+    host, _, number = display.rpartition(":")
+    screen = number.split(".")[0]
+    try:
+        if host and screen.isdigit() and not host.startswith("unix"):
+            socket.create_connection((host, _X11_PORT + int(screen)), timeout=_DISPLAY_WAIT_S).close()
+        else:
+            _knock(f"/tmp/.X11-unix/X{screen}")
+    except OSError as error:
+        raise SourceError(f"the display {display} cannot be reached ({error.strerror}): give --headless") from error
+
+
+def _knock(path: str) -> None:
+    """Connect to a local display, which listens at a path or at the abstract address of the same name, or at both."""
+    try:
+        _connect(path)
+    except OSError:
+        _connect("\0" + path)
+
+
+def _connect(address: str) -> None:
+    with socket.socket(socket.AF_UNIX) as local:
+        local.settimeout(_DISPLAY_WAIT_S)
+        local.connect(address)

@@ -7,7 +7,7 @@ import pytest
 
 from attendance.errors import SourceError
 from attendance.pipeline import TrackView
-from attendance.types import Candidate, Decision, Outcome
+from attendance.types import Candidate, Decision, Outcome, RGBImage
 from attendance.window import COLOURS, Window, caption, draw
 from tests.fakes import face_at, picture
 
@@ -18,7 +18,7 @@ def view(outcome: Outcome | None, x: float = 60, y: float = 80, who: str = "p-01
     return TrackView(1, face_at(x, y, 100), decision)
 
 
-def has(image: np.ndarray, colour: tuple[int, int, int]) -> int:  # type: ignore[type-arg]
+def has(image: RGBImage, colour: tuple[int, int, int]) -> int:
     return int(np.all(image == colour, axis=2).sum())
 
 
@@ -49,7 +49,8 @@ def test_captions() -> None:
 @pytest.mark.parametrize(("x", "y"), [(-50.0, -40.0), (290.0, 5.0), (100.0, 230.0), (60.0, 80.0)])
 def test_any_name_is_drawn_anywhere_inside_the_frame(name: str, x: float, y: float) -> None:
     drawn = draw(picture(size=(240, 320)), [view(Outcome.KNOWN, x, y)], lambda who: name)
-    assert (drawn.shape, drawn.dtype) == ((240, 320, 3), np.uint8)
+    assert drawn.shape == (240, 320, 3)
+    assert drawn.dtype == np.uint8
     assert has(drawn, (255, 255, 255)) > 0
 
 
@@ -68,4 +69,14 @@ def test_without_a_display_the_window_says_what_to_do(monkeypatch: pytest.Monkey
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(SourceError, match="give --headless"):
+        Window()
+
+
+@pytest.mark.parametrize("display", [":4711", "unix:4711.0", "localhost:59000", "nonsense"])
+def test_a_display_that_nobody_serves_is_told_before_qt_ends_the_process(
+    monkeypatch: pytest.MonkeyPatch, display: str
+) -> None:
+    monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(SourceError, match=rf"the display {display} cannot be reached \(.*\): give --headless"):
         Window()

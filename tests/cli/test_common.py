@@ -235,7 +235,7 @@ def test_without_permission_it_is_one_line(run: Run, nobodys_folder: Path) -> No
 def test_another_model_than_the_gallerys_is_refused_with_the_way_out(enrolled: Run, tmp_path: Path) -> None:
     class OtherApp(FakeApp):
         @property
-        def card(self):  # type: ignore[no-untyped-def, override]
+        def card(self):  # type: ignore[no-untyped-def]
             from tests.fakes import colour_card
 
             return colour_card("other")
@@ -286,7 +286,7 @@ def test_an_interruption_is_one_line(run: Run, store: Path) -> None:
 
     class Interrupted(App):
         @property
-        def ledger(self):  # type: ignore[no-untyped-def, override]
+        def ledger(self):  # type: ignore[no-untyped-def]
             raise KeyboardInterrupt
 
     ran = run("people", "list", make_app=Interrupted)

@@ -19,7 +19,7 @@ from tests.fakes import MORNING, picture
 
 def video(path: Path, *seconds: tuple[int, int, int] | None, fps: int = 4) -> Path:
     """A film that shows a face of one colour for each second, None for nobody."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), fps, (320, 240))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, (320, 240))
     for colour in seconds:
         patches = [] if colour is None else [(colour, (100, 60, 120))]
         for _ in range(fps):

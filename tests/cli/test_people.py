@@ -83,7 +83,7 @@ def test_a_change_by_somebody_else_meanwhile_is_told(run: Run, store: Path) -> N
 
     class RivalApp(FakeApp):
         @property
-        def ledger(self):  # type: ignore[no-untyped-def, override]
+        def ledger(self):  # type: ignore[no-untyped-def]
             rival = Rival(self.store / "ledger.sqlite", cooldown_s=300.0, time_zones={})
             self._exit.callback(rival.close)
             return rival

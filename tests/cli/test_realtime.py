@@ -48,7 +48,7 @@ Walk = Sequence[tuple[int, int, int] | None]
 
 def film(path: Path, *colours: tuple[int, int, int] | None, fps: int = 10) -> Path:
     """A face of each colour walks past for a second, then a second and a half nobody; None is nobody for a second."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), fps, (320, 240))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, (320, 240))
     for colour in colours:
         for step in range(fps + (fps * 3) // 2):
             seen = colour is not None and step < fps
