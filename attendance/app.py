@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Self
 
 from attendance.config import CameraSection, Settings
 from attendance.errors import UsageError
+from attendance.ledger.opening import ledger_url, open_ledger
 from attendance.ledger.port import Ledger
-from attendance.ledger.sqlite import SqliteLedger
 from attendance.search.chroma import ChromaStore, GraphSettings
 from attendance.search.port import Gallery, GalleryStore
 
@@ -113,13 +113,16 @@ class App:
 
     @property
     def has_ledger(self) -> bool:
-        """Whether there is a ledger in the store."""
-        return (self.store / "ledger.sqlite").exists()
+        """Whether there is a ledger: a server is configured, or a file lies in the store."""
+        section = self.settings.ledger
+        return bool(section.url) or section.url_file is not None or (self.store / "ledger.sqlite").exists()
 
     @cached_property
     def ledger(self) -> Ledger:
         """The ledger, opened; made where there is none."""
-        ledger = SqliteLedger(
+        section = self.settings.ledger
+        ledger = open_ledger(
+            ledger_url(section.url, section.url_file),
             self.store / "ledger.sqlite",
             cooldown_s=self.settings.attendance.cooldown_s,
             time_zones=self.settings.time_zones(),

@@ -44,8 +44,8 @@ Numbers are numbers: `"60"` in quotes, `yes`, `.nan` and `.inf` are refused, as 
 twice. `python -m attendance check-config --config FILE` prints what is in force, or every fault with file, line, key,
 value and what was expected; every other command stops at the first one with exit code 2.
 
-No key holds a secret yet, except that a camera's address in `cameras` may carry its user and password: keep such a file
-readable for the service alone (mode 0600). Messages and the output of `check-config` show it as `***`.
+A camera's address in `cameras` and `ledger.url` may carry a user and password: keep such a file readable for the
+service alone (mode 0600), or name a file with `ledger.url_file`. Messages and the output of `check-config` show them as `***`.
 """
 
 

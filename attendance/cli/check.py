@@ -88,6 +88,7 @@ def _without_passwords(settings: Settings) -> dict[str, Any]:
     values = settings.model_dump(mode="json")
     for camera in values["cameras"]:
         camera["source"] = mask_source(camera["source"])
+    values["ledger"]["url"] = mask_source(values["ledger"]["url"])
     return values
 
 

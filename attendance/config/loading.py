@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from attendance.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "ATTENDANCE_"
 LISTS = ("cameras", "sites")
+# A value that is an address may carry a user and password; up to the last @, since they may hold one themselves.
+_PASSWORD = re.compile(r"(?<=://).*@", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +191,7 @@ def _problem(fault: ErrorDetails, origin: str, lines: Mapping[str, int], sources
     key = ".".join(str(part) for part in fault["loc"])
     source = sources.get(key)
     line = _line_of(fault["loc"], lines) if source is None else None
-    message, value = fault["msg"].removeprefix("Value error, "), repr(fault["input"])
+    message, value = fault["msg"].removeprefix("Value error, "), _PASSWORD.sub("***@", repr(fault["input"]))
     if fault["type"] == "extra_forbidden":
         message = f"unknown key; known here: {', '.join(_known_keys(fault['loc'][:-1]))}"
     # A rule between several keys tells them itself.

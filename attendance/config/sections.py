@@ -43,14 +43,26 @@ class StoreSection(_Section):
 class LedgerSection(_Section):
     """The record of people and punches."""
 
-    url: str = Field(default="", description="Empty: SQLite in the store. A server is not available yet.")
+    url: str = Field(
+        default="",
+        description="Empty: SQLite in the store. Else a MongoDB server: mongodb://host:27017/attendance.",
+    )
+    url_file: Path | None = Field(
+        default=None, description="File that holds the URL instead, with its password; mode 0600."
+    )
 
     @field_validator("url")
     @classmethod
-    def _is_embedded(cls, value: str) -> str:
-        if value:
-            raise ValueError("only the ledger in the store exists so far: leave it empty")
+    def _is_known(cls, value: str) -> str:
+        if value and not value.startswith(("mongodb://", "mongodb+srv://")):
+            raise ValueError("expected nothing, or an address that begins with mongodb:// or mongodb+srv://")
         return value
+
+    @model_validator(mode="after")
+    def _is_one(self) -> LedgerSection:
+        if self.url and self.url_file is not None:
+            raise ValueError("url and url_file are both set: keep one")
+        return self
 
 
 class SearchSection(_Section):

@@ -10,12 +10,13 @@ interrupted writer's raise is redone by the next one and a follower looks again 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 from attendance.errors import LedgerError
+from attendance.ledger.digests import Digest
 from attendance.types import AttendanceRow, Person, Punch
 
 
@@ -129,6 +130,45 @@ class Ledger(ABC):
     @abstractmethod
     def rebuild_attendance(self) -> int:
         """Derive the attendance table anew from all punches and the present rules; the number of rows."""
+
+    @abstractmethod
+    def settings(self) -> list[Setting]:
+        """Every setting, by key."""
+
+    @abstractmethod
+    def zones(self) -> dict[str, str]:
+        """The time zones (IANA names) remembered for sites, by site id."""
+
+    @abstractmethod
+    def import_people(self, people: Sequence[Person]) -> int:
+        """Insert the people whose identity ids are not taken, whatever their version; how many were inserted.
+
+        As all imports, meant for copying from another ledger: many at once, and what was there before stays as it is.
+        The attendance rows are counted anew before they are used next.
+        """
+
+    @abstractmethod
+    def import_punches(self, punches: Sequence[Punch]) -> int:
+        """Insert the punches whose event ids are not there; how many were inserted.
+
+        The attendance rows of their sites are counted anew before they are used next.
+        """
+
+    @abstractmethod
+    def import_settings(self, settings: Sequence[Setting]) -> int:
+        """Insert the settings whose keys are not there, whatever their version; how many were inserted."""
+
+    @abstractmethod
+    def import_zones(self, zones: Mapping[str, str]) -> None:
+        """Remember time zones for sites that have not been counted here yet."""
+
+    @abstractmethod
+    def moment_after(self, since: datetime | None, punches: int) -> datetime | None:
+        """When the punch was observed that has ``punches`` others before it from ``since`` on; None with fewer."""
+
+    @abstractmethod
+    def digest(self, of: Literal["punches", "attendance"], query: PunchQuery = EVERYTHING) -> Digest:
+        """The digest of what `punches` or `attendance` would give for ``since`` and ``until`` of the query."""
 
     @abstractmethod
     def close(self) -> None:

@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from attendance.errors import LedgerError
-from attendance.ledger import connection, rows, schema
+from attendance.ledger import bulk, connection, rows, schema
 from attendance.ledger.counting import chain_of, changes, counted_in_order, order_of
+from attendance.ledger.digests import Digest, digest_of
 from attendance.ledger.instants import from_text, to_text
 from attendance.ledger.port import EVERYTHING, Ledger, PersonVersion, PunchQuery, Recorded, Setting
 from attendance.ledger.rows import Seen
@@ -93,7 +94,7 @@ class SqliteLedger(Ledger):
             done = db.execute(f"{columns} ON CONFLICT (identity_id) DO NOTHING", rows.person_row(person))
             if done.rowcount == 0:
                 return False
-            _insert_templates(db, person)
+            bulk.insert_templates(db, person)
             _name_attendance(db, person)
             return True
 
@@ -108,7 +109,7 @@ class SqliteLedger(Ledger):
             if done.rowcount == 0:
                 return False
             db.execute("DELETE FROM templates WHERE identity_id = ?", (person.identity_id,))
-            _insert_templates(db, person)
+            bulk.insert_templates(db, person)
             _name_attendance(db, person)
             return True
 
@@ -194,7 +195,7 @@ class SqliteLedger(Ledger):
         rules = self._rules_in(db, site)
         if row is not None and row["rules"] == rules.text:
             return False
-        if row is not None:
+        if row is not None and row["rules"] != bulk.TO_BE_COUNTED:
             logger.warning("site %s was counted by '%s' and is counted anew by '%s'", site, row["rules"], rules.text)
         self._count_site(db, site, rules)
         return True
@@ -245,6 +246,47 @@ class SqliteLedger(Ledger):
                 self._count_site(db, site, self._rules_in(db, site))
             return int(db.execute("SELECT count(*) FROM attendance").fetchone()[0])
 
+    def settings(self) -> list[Setting]:
+        with self._reading() as db:
+            found = db.execute("SELECT key, version, value FROM settings ORDER BY key")
+            return [Setting(row["key"], row["version"], json.loads(row["value"])) for row in found]
+
+    def zones(self) -> dict[str, str]:
+        with self._reading() as db:
+            found = db.execute("SELECT site_id, time_zone FROM sites WHERE time_zone IS NOT NULL ORDER BY site_id")
+            return {row["site_id"]: row["time_zone"] for row in found}
+
+    def import_people(self, people: Sequence[Person]) -> int:
+        with self._writing() as db:
+            return bulk.insert_people(db, people)
+
+    def import_punches(self, punches: Sequence[Punch]) -> int:
+        with self._writing() as db:
+            return bulk.insert_punches(db, punches)
+
+    def import_settings(self, settings: Sequence[Setting]) -> int:
+        with self._writing() as db:
+            return bulk.insert_settings(db, settings)
+
+    def import_zones(self, zones: Mapping[str, str]) -> None:
+        with self._writing() as db:
+            bulk.insert_zones(db, zones)
+
+    def moment_after(self, since: datetime | None, punches: int) -> datetime | None:
+        where, values = _conditions(PunchQuery(since=since), "")
+        moment = f"SELECT observed_at FROM punches WHERE {where} ORDER BY observed_at LIMIT 1 OFFSET ?"
+        with self._reading() as db:
+            row = db.execute(moment, (*values, punches)).fetchone()
+            return None if row is None else from_text(row["observed_at"])
+
+    def digest(self, of: Literal["punches", "attendance"], query: PunchQuery = EVERYTHING) -> Digest:
+        columns, order = (rows.PUNCH, _ORDER) if of == "punches" else (rows.ATTENDANCE, "observed_at, event_id")
+        if of == "attendance":
+            self._bring_all_to_rules()
+        where, values = _conditions(PunchQuery(since=query.since, until=query.until), "")
+        with self._reading() as db:
+            return digest_of(db.execute(f"SELECT {columns} FROM {of} WHERE {where} ORDER BY {order}", values))
+
     def close(self) -> None:
         with self._write_lock, self._read_lock, connection.translated(self.path):
             self._reader.close()
@@ -260,13 +302,6 @@ def _transaction(db: sqlite3.Connection, begin: str) -> Iterator[None]:
     finally:
         if db.in_transaction:
             db.execute("ROLLBACK")
-
-
-def _insert_templates(db: sqlite3.Connection, person: Person) -> None:
-    db.executemany(
-        f"INSERT INTO templates ({rows.TEMPLATE}) VALUES ({rows.holes(rows.TEMPLATE)})",
-        (rows.template_row(person.identity_id, i, template) for i, template in enumerate(person.templates)),
-    )
 
 
 def _name_attendance(db: sqlite3.Connection, person: Person) -> None:

@@ -32,8 +32,9 @@ Documents = Collection[Document]
 
 DEFAULT_DATABASE = "attendance"
 
-_SECRET = re.compile(r"(?<=://)[^/\s]*@")
-_OPTIONS = re.compile(r"\?.*$")
+# Up to the last @, since a password may hold an unescaped one, or a slash.
+_SECRET = re.compile(r"(?<=://).*@", re.S)
+_OPTIONS = re.compile(r"\?.*", re.S)
 _LONGEST_DETAIL = 200
 _UNAUTHORIZED = 13
 _AUTHENTICATION = (18, 8000)

@@ -4,8 +4,8 @@ Rows are derived from the punches as they are, never from other rows, and a writ
 is done when the rows of its stretch are those that its punches give. So whoever writes last has seen every punch that
 was inserted before, and corrects what a slower writer left. What a writer that was killed left undone stands in
 ``unfinished``, where it was noted before the first write; the next one that opens the ledger or asks for attendance
-does it. ``counting`` says per site by which rules its rows were made; ``asked`` is raised when all must be counted anew,
-and ``counted`` is the request that was last fulfilled.
+does it. ``counting`` says per site by which rules its rows were made; ``asked`` is raised when all must be counted
+anew, and ``counted`` is the request that was last fulfilled.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -167,10 +167,20 @@ class Derivation:
             if not self._is_current(state, self._rules_by(state["_id"], state)):
                 self.bring_to_rules(state["_id"])
 
-    def ask(self, site: str) -> None:
-        """Ask for a site to be counted anew before its rows are used next."""
-        self._first_state(site, time_zone=None)
-        self._counting.update_one({"_id": site}, {"$inc": {"asked": 1}})
+    def ask(self, sites: Iterable[str]) -> None:
+        """Ask for sites to be counted anew before their rows are used next."""
+        for site in sites:
+            self._first_state(site, time_zone=None)
+            self._counting.update_one({"_id": site}, {"$inc": {"asked": 1}})
+
+    def ask_all(self) -> None:
+        """As `ask`, for every site that was ever counted."""
+        self.ask([state["_id"] for state in self._counting.find({}, {"_id": 1})])
+
+    def zones(self) -> dict[str, str]:
+        """The zones remembered for sites, by site id."""
+        found = self._counting.find().sort("_id", 1)
+        return {state["_id"]: state["time_zone"] for state in found if state["time_zone"] is not None}
 
     def remember_zone(self, site: str, time_zone: str) -> None:
         """Note the zone of a site that was never counted here."""
@@ -189,7 +199,7 @@ class Derivation:
         sites = {state["_id"] for state in self._counting.find()}
         sites |= set(_values(self._punches, "site")) | set(_values(self._attendance, "site"))
         for site in sorted(sites):
-            self.ask(site)
+            self.ask([site])
             self.bring_to_rules(site)
         return sum(self._attendance.count_documents({"site": site}) for site in sorted(sites))
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import numpy as np
 from bson.binary import VECTOR_SUBTYPE, Binary, BinaryVectorDtype
 
 from attendance import workday
 from attendance.errors import LedgerError
+from attendance.ledger import rows
+from attendance.ledger.instants import to_text
 from attendance.ledger.mongo.client import Document
 from attendance.ledger.rows import Seen
 from attendance.ledger.rules import SiteRules, attendance_row
@@ -59,15 +62,15 @@ def person(document: Document) -> Person:
         identity_id=document["_id"],
         subject_ref=document["subject_ref"],
         version=document["version"],
-        created_at=_utc(document["created_at"]),
-        consent=Consent(policy=consent["policy"], version=consent["version"], at=_utc(consent["at"]), by=consent["by"]),
+        created_at=utc(document["created_at"]),
+        consent=Consent(policy=consent["policy"], version=consent["version"], at=utc(consent["at"]), by=consent["by"]),
         name=document["name"],
         department=document["department"],
         site=document["site"],
         group=document["group"],
         active_from=_day(document["active_from"]),
         active_to=_day(document["active_to"]),
-        deactivated_at=None if document["deactivated_at"] is None else _utc(document["deactivated_at"]),
+        deactivated_at=None if document["deactivated_at"] is None else utc(document["deactivated_at"]),
         templates=tuple(_template(each) for each in document["templates"]),
     )
 
@@ -94,7 +97,7 @@ def _template(document: Document) -> Template:
         path=document["path"],
         sha256=document["sha256"],
         batch=document["batch"],
-        created_at=_utc(document["created_at"]),
+        created_at=utc(document["created_at"]),
     )
 
 
@@ -137,8 +140,8 @@ def punch(document: Document) -> Punch:
         subject_ref=document["subject_ref"],
         journal_id=document["journal_id"],
         journal_counter=document["journal_counter"],
-        observed_at=_utc(document["observed_at"]),
-        recorded_at=_utc(document["recorded_at"]),
+        observed_at=utc(document["observed_at"]),
+        recorded_at=utc(document["recorded_at"]),
         site=document["site"],
         camera_id=document["camera_id"],
         direction=Direction(document["direction"]),
@@ -163,7 +166,7 @@ def seen(document: Document) -> Seen:
         subject_ref=document["subject_ref"],
         site=document["site"],
         direction=Direction(document["direction"]),
-        observed_at=_utc(document["observed_at"]),
+        observed_at=utc(document["observed_at"]),
         journal_id=document["journal_id"],
         journal_counter=document["journal_counter"],
         camera_id=document["camera_id"],
@@ -196,7 +199,7 @@ def attendance(document: Document) -> AttendanceRow:
         identity_id=document["identity_id"],
         site=document["site"],
         camera_id=document["camera_id"],
-        observed_at=_utc(document["observed_at"]),
+        observed_at=utc(document["observed_at"]),
         local_day=date.fromisoformat(document["local_day"]),
         direction=Direction(document["direction"]),
         rules=document["rules"],
@@ -204,7 +207,19 @@ def attendance(document: Document) -> AttendanceRow:
     )
 
 
-def _utc(value: datetime) -> datetime:
+def punch_record(document: Document) -> tuple[Any, ...]:
+    """A punch document as the values that digests are made of."""
+    return rows.punch_row(punch(document))
+
+
+def attendance_record(document: Document) -> tuple[Any, ...]:
+    """An attendance document as the values that digests are made of."""
+    values = {**document, "event_id": document["_id"], "observed_at": to_text(utc(document["observed_at"]))}
+    return tuple(values[name.strip()] for name in rows.ATTENDANCE.split(","))
+
+
+def utc(value: datetime) -> datetime:
+    """A date as it was read, in the one UTC that our values carry."""
     return value.replace(tzinfo=UTC)
 
 

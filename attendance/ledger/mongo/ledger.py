@@ -7,22 +7,25 @@ several threads. Open it after a fork, never before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Literal
 from zoneinfo import ZoneInfo
 
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from attendance.errors import LedgerError
+from attendance.ledger.digests import Digest, digest_of
 from attendance.ledger.mongo import client, documents, schema
-from attendance.ledger.mongo.client import Document
+from attendance.ledger.mongo.client import Document, Documents
 from attendance.ledger.mongo.deriving import Derivation
 from attendance.ledger.port import EVERYTHING, Ledger, PersonVersion, PunchQuery, Recorded, Setting
 from attendance.ledger.rules import Rules
 from attendance.types import AttendanceRow, Person, Punch
 
 _IDS_PER_QUERY = 1000
+_DUPLICATE = 11000
 
 
 class MongoLedger(Ledger):
@@ -165,9 +168,75 @@ class MongoLedger(Ledger):
         with self._talking():
             return self._derivation.rebuild()
 
+    def settings(self) -> list[Setting]:
+        with self._talking():
+            found = self._settings.find().sort("_id", 1)
+            return [Setting(each["_id"], each["version"], each["value"]) for each in found]
+
+    def zones(self) -> dict[str, str]:
+        with self._talking():
+            return self._derivation.zones()
+
+    def import_people(self, people: Sequence[Person]) -> int:
+        with self._talking():
+            inserted = _insert_missing(self._people, map(documents.person_document, people))
+            if inserted:
+                self._derivation.ask_all()
+            return inserted
+
+    def import_punches(self, punches: Sequence[Punch]) -> int:
+        with self._talking():
+            sites = sorted({punch.site for punch in punches})
+            # Asked before, in case this process dies in between, and after, in case somebody counted in between.
+            self._derivation.ask(sites)
+            inserted = _insert_missing(self._punches, map(documents.punch_document, punches))
+            self._derivation.ask(sites)
+            return inserted
+
+    def import_settings(self, settings: Sequence[Setting]) -> int:
+        with self._talking():
+            found = ({"_id": each.key, "version": each.version, "value": dict(each.value)} for each in settings)
+            return _insert_missing(self._settings, found)
+
+    def import_zones(self, zones: Mapping[str, str]) -> None:
+        with self._talking():
+            for site, zone in zones.items():
+                self._derivation.remember_zone(site, zone)
+
+    def moment_after(self, since: datetime | None, punches: int) -> datetime | None:
+        with self._talking():
+            found = self._punches.find(_conditions(PunchQuery(since=since)), {"observed_at": 1})
+            for each in found.sort(documents.ORDER).skip(punches).limit(1):
+                return documents.utc(each["observed_at"])
+            return None
+
+    def digest(self, of: Literal["punches", "attendance"], query: PunchQuery = EVERYTHING) -> Digest:
+        wanted = _conditions(PunchQuery(since=query.since, until=query.until))
+        with self._talking():
+            if of == "punches":
+                return digest_of(map(documents.punch_record, self._punches.find(wanted).sort(documents.ORDER)))
+            self._derivation.finish()
+            self._derivation.bring_all_to_rules()
+            found = self._attendance.find(wanted).sort([("observed_at", 1), ("_id", 1)])
+            return digest_of(map(documents.attendance_record, found))
+
     def close(self) -> None:
         self._closed = True
         self._client.close()
+
+
+def _insert_missing(collection: Documents, found: Iterable[Document]) -> int:
+    """Insert the documents whose ids are not there; how many. Any other fault is raised."""
+    batch = list(found)
+    if not batch:
+        return 0
+    try:
+        return len(collection.insert_many(batch, ordered=False).inserted_ids)
+    except BulkWriteError as error:
+        for fault in error.details["writeErrors"]:
+            if fault["code"] != _DUPLICATE or "_id" not in fault.get("keyPattern", {"_id": 1}):
+                raise
+        return int(error.details["nInserted"])
 
 
 def _conditions(query: PunchQuery) -> Document:

@@ -1,0 +1,140 @@
+"""Copying a ledger into another, of the same or another kind: in batches, each compared by count and hash.
+
+A batch that is already there is recognised by its hash and left out, so a copy that was interrupted goes on where it
+was. What is in the target and not in the source makes a batch differ, and is an error: a copy is a copy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from attendance.errors import LedgerError
+from attendance.ledger.digests import Digest, people_digest
+from attendance.ledger.port import Ledger, PunchQuery
+
+logger = logging.getLogger(__name__)
+
+PUNCHES_AT_ONCE = 10_000
+PEOPLE_AT_ONCE = 250
+
+Progress = Callable[[str, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What the target holds after the copy, equal to the source, and how much of it was written by this run.
+
+    ``sha256`` covers every field of every person, punch, setting and attendance row, in batches.
+    """
+
+    people: int
+    punches: int
+    settings: int
+    attendance: int
+    written: int
+    sha256: str
+
+
+def copy_ledger(source: Ledger, target: Ledger, *, progress: Progress = lambda _kind, _count: None) -> Copied:
+    """Copy everything and compare it. ``progress`` is told what kind of record and how many more are done.
+
+    Nobody should write to either meanwhile. LedgerError names the first thing that differs.
+    """
+    found = hashlib.sha256()
+    # Asked for first, since it brings the source to the present rules, and its zones with it.
+    attendance = source.digest("attendance")
+    target.import_zones(source.zones())
+    settings, new_settings = _copy_settings(source, target, found.update)
+    people, new_people = _copy_people(source, target, found.update, progress)
+    punches, new_punches = _copy_punches(source, target, found.update, progress)
+    _demand("attendance rows", attendance, target.digest("attendance"))
+    found.update(attendance.sha256.encode())
+    return Copied(
+        people=people,
+        punches=punches,
+        settings=settings,
+        attendance=attendance.count,
+        written=new_settings + new_people + new_punches,
+        sha256=found.hexdigest(),
+    )
+
+
+Note = Callable[[bytes], None]
+
+
+def _copy_settings(source: Ledger, target: Ledger, note: Note) -> tuple[int, int]:
+    theirs = source.settings()
+    written = target.import_settings(theirs)
+    if target.settings() != theirs:
+        raise _differ("settings", f"{len(theirs)}", f"{len(target.settings())} or other values")
+    note(repr(theirs).encode())
+    return len(theirs), written
+
+
+def _copy_people(source: Ledger, target: Ledger, note: Note, progress: Progress) -> tuple[int, int]:
+    ids = sorted(source.person_versions())
+    written = 0
+    for start in range(0, len(ids), PEOPLE_AT_ONCE):
+        part = ids[start : start + PEOPLE_AT_ONCE]
+        people = source.people(part)
+        wanted = people_digest(people)
+        if people_digest(target.people(part)) != wanted:
+            written += target.import_people(people)
+            _demand(f"people from {part[0]} to {part[-1]}", wanted, people_digest(target.people(part)))
+        note(wanted.sha256.encode())
+        progress("people", len(part))
+    extra = sorted(set(target.person_versions()) - set(ids))
+    if extra:
+        raise _differ("people", f"{len(ids)}", f"also {extra[0]}")
+    return len(ids), written
+
+
+def _copy_punches(source: Ledger, target: Ledger, note: Note, progress: Progress) -> tuple[int, int]:
+    count = written = 0
+    for query in _parts(source):
+        wanted = source.digest("punches", query)
+        if target.digest("punches", query) != wanted:
+            written += target.import_punches(source.punches(query))
+            _demand(f"punches {_span(query)}", wanted, target.digest("punches", query))
+        note(wanted.sha256.encode())
+        count += wanted.count
+        progress("punches", wanted.count)
+    return count, written
+
+
+def _parts(source: Ledger) -> Iterator[PunchQuery]:
+    """Stretches of time that together hold every punch, each about `PUNCHES_AT_ONCE` of them."""
+    since: datetime | None = None
+    while True:
+        until = source.moment_after(since, PUNCHES_AT_ONCE)
+        if until is not None and since is not None and until <= since:
+            until = since + timedelta(milliseconds=1)
+        yield PunchQuery(since=since, until=until)
+        if until is None:
+            return
+        since = until
+
+
+def _demand(what: str, wanted: Digest, got: Digest) -> None:
+    if wanted != got:
+        raise _differ(what, _shown(wanted), _shown(got))
+
+
+def _differ(what: str, expected: str, got: str) -> LedgerError:
+    return LedgerError(
+        f"the copy must hold the same {what} as its source, expected {expected}, got {got}: "
+        f"stop what writes to either, copy into an empty ledger, or into the one that this copy was begun in"
+    )
+
+
+def _shown(digest: Digest) -> str:
+    return f"{digest.count} ({digest.sha256[:12]})"
+
+
+def _span(query: PunchQuery) -> str:
+    since = "the first" if query.since is None else query.since.isoformat()
+    return f"from {since} to {'the last' if query.until is None else query.until.isoformat()}"
