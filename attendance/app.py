@@ -182,19 +182,21 @@ class App:
         return replace(store, lock_wait_s=READER_WAIT_S) if isinstance(store, ChromaStore) else store
 
     def rule(self, gallery: Gallery) -> Callable[[], Rule]:
-        """The open-set rule for a gallery, computed anew when its number of people changes."""
+        """The open-set rule for a gallery, computed anew when the gallery changes."""
         from attendance.pipeline import Rule
 
         decide = self.settings.decide
         margin = self.card.margin if decide.margin is None else decide.margin
-        known: dict[int, Rule] = {}
+        known: dict[tuple[int, int], Rule] = {}
 
         def present() -> Rule:
-            people, _ = gallery.counts()
-            if people not in known:
-                known[people] = Rule(threshold=self.threshold(people), margin=margin)
-                _log.info("threshold %.4f, margin %.4f for %d people", known[people].threshold, margin, people)
-            return known[people]
+            counts = gallery.counts()
+            if counts not in known:
+                rule = Rule(threshold=self.threshold(*counts), margin=margin)
+                known.clear()
+                known[counts] = rule
+                _log.info("threshold %.4f, margin %.4f for %d people, %d templates", rule.threshold, margin, *counts)
+            return known[counts]
 
         return present
 
@@ -248,14 +250,19 @@ class App:
             dry_run=dry_run,
         )
 
-    def threshold(self, people: int) -> float:
-        """The cosine that a match needs in a gallery of so many people: the fixed one, or by the target FPIR."""
+    def threshold(self, people: int, templates: int = 0) -> float:
+        """The cosine that a match needs in a gallery of so many people: the fixed one, or by the target FPIR.
+
+        Where people have several templates the card's thresholds for mean directions hold, if it has them.
+        """
         from attendance.threshold import operating_threshold
 
         decide = self.settings.decide
         if decide.threshold is not None:
             return decide.threshold
-        return operating_threshold(self.card.thresholds, target_fpir=decide.target_fpir, people=people)
+        means = self.card.person_thresholds
+        thresholds = means if means is not None and templates > people else self.card.thresholds
+        return operating_threshold(thresholds, target_fpir=decide.target_fpir, people=people)
 
     def camera(self, camera_id: str | None) -> CameraSection:
         """The configured camera to run: the named one, or the only one."""

@@ -132,7 +132,7 @@ class LivePath:
         rule: Callable[[], Rule],
         tracker: Tracker,
         quality_level: str = "standard",
-        min_frames: int = 3,
+        min_frames: int = 5,
         max_frames: int = 10,
     ) -> None:
         """``rule`` is asked at every decision, so a threshold that follows the gallery is always the present one."""

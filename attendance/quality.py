@@ -15,7 +15,9 @@ from attendance.types import Face, Float32
 
 LEVELS = ("off", "standard")
 
-MIN_EYE_DISTANCE_PX = 12.0
+MIN_EYE_DISTANCE_PX = 25.0
+"""Below it strangers grow alike: docs/decisions/0002."""
+
 FULL_WEIGHT_EYE_DISTANCE_PX = 50.0
 MAX_NOSE_OFFSET = 0.9
 MAX_OUTSIDE = 0.2

@@ -22,6 +22,7 @@ from attendance.embed.card import ModelCard, SimilarityStatistics
 from attendance.embed.card_file import card_text
 from attendance.embed.registry import card_paths
 from attendance.errors import AttendanceError, UsageError
+from attendance.search.port import mean_direction
 from attendance.threshold import operating_threshold
 from attendance.types import Float32, Float64
 from lab.command import Context, Parser, add_common_flags, existing_folder, run
@@ -57,7 +58,9 @@ class Measured:
     impostors: SimilarityStatistics
     genuine: SimilarityStatistics
     thresholds: dict[float, float]
+    person_thresholds: dict[float, float]
     extrapolated_below: float | None
+    person_extrapolated_below: float | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,12 +89,23 @@ def measure(vectors: Float32, people: Ints, *, data: str) -> Measured:
     same = people[first] == people[second]
     impostors = np.sort(similarities[~same])
     thresholds, extrapolated_below = tail_thresholds(impostors)
+    person_thresholds, person_extrapolated_below = tail_thresholds(person_impostors(vectors, people))
     return Measured(
         impostors=_statistics(impostors, data),
         genuine=_statistics(similarities[same], data),
         thresholds=thresholds,
+        person_thresholds=person_thresholds,
         extrapolated_below=extrapolated_below,
+        person_extrapolated_below=person_extrapolated_below,
     )
+
+
+def person_impostors(vectors: Float32, people: Ints) -> Float64:
+    """Cosines, rising, of every photo to the mean direction of everybody else who has two photos or more."""
+    several = [person for person in np.unique(people) if np.sum(people == person) > 1]
+    means = np.stack([mean_direction(vectors[people == person]) for person in several])
+    similarities = (vectors @ means.T).astype(np.float64)
+    return np.sort(similarities[people[:, None] != np.array(several)[None, :]])
 
 
 def tail_thresholds(impostors: Float64, rates: Sequence[float] = RATES) -> tuple[dict[float, float], float | None]:
@@ -165,11 +179,10 @@ def split_roster(people: Ints) -> tuple[Ints, Ints, Ints]:
 
 
 def look_up(vectors: Float32, people: Ints, *, templates: Ints, probes: Ints) -> Lookups:
-    """Look each probe up among the templates; a person is as close as the closest of their templates."""
+    """Look each probe up among the templates; a person is as close as the mean direction of their templates."""
     roster, owner = np.unique(people[templates], return_inverse=True)
-    similarities = (vectors[probes] @ vectors[templates].T).astype(np.float64)
-    by_person = np.full((len(roster), len(probes)), -1.0)
-    np.maximum.at(by_person, owner, similarities.T)
+    means = np.stack([mean_direction(vectors[templates][owner == place]) for place in range(len(roster))])
+    by_person = (means @ vectors[probes].T).astype(np.float64)
     order = np.argsort(by_person, axis=0)
     columns = np.arange(len(probes))
     best, runner_up = by_person[order[-1], columns], by_person[order[-2], columns]
@@ -214,7 +227,7 @@ def measured_card(card: ModelCard, vectors: Float32, people: Ints, *, data: str)
     known = look_up(vectors, people, templates=templates, probes=probes)
     unknown = look_up(vectors, people, templates=templates, probes=strangers)
     enrolled = len(np.unique(people[templates]))
-    threshold = operating_threshold(measured.thresholds, target_fpir=TARGET_FPIR, people=enrolled)
+    threshold = operating_threshold(measured.person_thresholds, target_fpir=TARGET_FPIR, people=enrolled)
     margin = choose_margin(known, threshold)
     changed = dataclasses.replace(
         card,
@@ -222,7 +235,9 @@ def measured_card(card: ModelCard, vectors: Float32, people: Ints, *, data: str)
         impostors=measured.impostors,
         genuine=measured.genuine,
         thresholds=measured.thresholds,
+        person_thresholds=measured.person_thresholds,
         extrapolated_below=measured.extrapolated_below,
+        person_extrapolated_below=measured.person_extrapolated_below,
     )
     report: dict[str, Any] = {"enrolled": enrolled, "probes": len(probes), "strangers": len(strangers)}
     for name, lead in (("without_margin", 0.0), ("with_margin", margin)):

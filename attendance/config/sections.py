@@ -150,7 +150,7 @@ class TrackSection(_Section):
         default=0.3, description="Overlap (intersection over union, 0 to 1) that links a face to a track."
     )
     max_gap_s: Real = Field(default=1.0, gt=0.0, description="Absence in seconds after which a track ends.")
-    min_frames: Whole = Field(default=3, ge=1, description="Good frames needed before a track is decided.")
+    min_frames: Whole = Field(default=5, ge=1, description="Good frames needed before a track is decided.")
     max_frames: Whole = Field(
         default=10, ge=1, description="Good frames fused; a decided track is embedded no further."
     )

@@ -58,8 +58,10 @@ class SimilarityStatistics:
 class ModelCard:
     """Everything known of a model.
 
-    ``sha256`` is that of the weight file. ``thresholds`` maps a false-accept rate of one comparison to a cosine; those
-    at the rates below ``extrapolated_below`` continue the measured tail on a line in log rate, None: all are measured.
+    ``sha256`` is that of the weight file. ``thresholds`` maps a false-accept rate of one comparison of two photos to a
+    cosine; those at the rates below ``extrapolated_below`` continue the measured tail on a line in log rate, None: all
+    are measured. ``person_thresholds`` are the same for a photo against the mean direction of several photos of one
+    person, which lies nearer to everybody, with ``person_extrapolated_below``; None: not measured.
     ``margin`` is the distance between best and runner-up below which a match is ambiguous. ``network`` names the
     network that weights are loaded into (empty for ONNX); ``state_key`` the entry of a checkpoint that holds them, if
     there is such an entry; ``key_map`` replaces the beginnings of their keys, and drops those it maps to None.
@@ -77,7 +79,9 @@ class ModelCard:
     source: str
     margin: float
     thresholds: Mapping[float, float]
+    person_thresholds: Mapping[float, float] | None = None
     extrapolated_below: float | None = None
+    person_extrapolated_below: float | None = None
     impostors: SimilarityStatistics | None = None
     genuine: SimilarityStatistics | None = None
     state_key: str | None = None

@@ -66,14 +66,16 @@ class _Card(_Part):
     source: str = Field(min_length=1)
     margin: float = Field(ge=0.0, le=2.0)
     thresholds: dict[Share, Cosine]
+    person_thresholds: dict[Share, Cosine] | None = None
     extrapolated_below: Share | None = None
+    person_extrapolated_below: Share | None = None
     impostors: _Statistics | None = None
     genuine: _Statistics | None = None
 
-    @field_validator("thresholds")
+    @field_validator("thresholds", "person_thresholds")
     @classmethod
-    def _rise(cls, value: dict[float, float]) -> dict[float, float]:
-        cosines = [value[rate] for rate in sorted(value, reverse=True)]
+    def _rise(cls, value: dict[float, float] | None) -> dict[float, float] | None:
+        cosines = [value[rate] for rate in sorted(value, reverse=True)] if value is not None else []
         if cosines != sorted(cosines):
             raise ValueError("a stricter rate needs a cosine that is not lower")
         return value
@@ -126,7 +128,9 @@ def _to_card(part: _Card) -> ModelCard:
         source=part.source,
         margin=part.margin,
         thresholds=part.thresholds,
+        person_thresholds=part.person_thresholds,
         extrapolated_below=part.extrapolated_below,
+        person_extrapolated_below=part.person_extrapolated_below,
         impostors=None if part.impostors is None else SimilarityStatistics(**dict(part.impostors)),
         genuine=None if part.genuine is None else SimilarityStatistics(**dict(part.genuine)),
         state_key=part.state_key,
@@ -155,7 +159,9 @@ def _from_card(card: ModelCard) -> _Card:
         source=card.source,
         margin=card.margin,
         thresholds=dict(card.thresholds),
+        person_thresholds=None if card.person_thresholds is None else dict(card.person_thresholds),
         extrapolated_below=card.extrapolated_below,
+        person_extrapolated_below=card.person_extrapolated_below,
         impostors=_statistics(card.impostors),
         genuine=_statistics(card.genuine),
     )
