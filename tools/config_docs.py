@@ -45,7 +45,8 @@ twice. `python -m attendance check-config --config FILE` prints what is in force
 value and what was expected; every other command stops at the first one with exit code 2.
 
 A camera's address in `cameras` and `ledger.url` may carry a user and password: keep such a file readable for the
-service alone (mode 0600), or name a file with `ledger.url_file`. Messages and the output of `check-config` show them as `***`.
+service alone (mode 0600), or name a file with `ledger.url_file`. Messages and the output of `check-config` show them as
+`***`.
 """
 
 

@@ -18,7 +18,7 @@ WRITER = Path(__file__).with_name("writer.py")
 ROOT = WRITER.parents[2]
 
 
-def start(path: Path, *, first: int, count: int, seed: int) -> subprocess.Popen[str]:
+def start(path: Path | str, *, first: int, count: int, seed: int) -> subprocess.Popen[str]:
     command = [sys.executable, str(WRITER), str(path), str(first), str(count), str(seed)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)

@@ -1,6 +1,7 @@
 """A process of its own that records punches: prints each event id once it is acknowledged.
 
-Usage: writer.py LEDGER FIRST COUNT SEED. Punch number i is the same whoever makes it; the seed shuffles the order.
+Usage: writer.py LEDGER FIRST COUNT SEED, the ledger being a file or a mongodb:// address. Punch number i is the same
+whoever makes it; the seed shuffles the order.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from attendance.ledger.sqlite import SqliteLedger
+from attendance.ledger.opening import is_server, open_ledger
 from attendance.types import Direction, Punch
 
 
@@ -44,7 +45,9 @@ def main() -> None:
     first, count, seed = (int(text) for text in sys.argv[2:5])
     numbers = list(range(first, first + count))
     random.Random(seed).shuffle(numbers)
-    with SqliteLedger(Path(sys.argv[1]), cooldown_s=300.0, time_zones={"main": ZoneInfo("Europe/Berlin")}) as ledger:
+    url = sys.argv[1] if is_server(sys.argv[1]) else ""
+    zones = {"main": ZoneInfo("Europe/Berlin")}
+    with open_ledger(url, Path(sys.argv[1]), cooldown_s=300.0, time_zones=zones) as ledger:
         for number in numbers:
             recorded = ledger.record(punch(number))
             print(f"event-{number:05d}", "new" if recorded.inserted else "known", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -53,18 +54,21 @@ def connect(url: str, *, timeout_s: float) -> MongoClient[Document]:
     except that ``mongodb+srv`` asks the name server. ConfigError for a URL that is none.
     """
     try:
-        return MongoClient(
-            url,
-            appname="attendance",
-            tz_aware=True,
-            retryWrites=True,
-            retryReads=True,
-            w="majority",
-            journal=True,
-            wtimeoutms=int(timeout_s * 1000),
-            **_defaults(url, timeout_s),
-        )
-    except (InvalidURI, InvalidName, ConfigurationError, ValueError) as error:
+        with warnings.catch_warnings():
+            # An option that it does not understand is left out with a warning, and tls=yes would mean no TLS.
+            warnings.simplefilter("error", UserWarning)
+            return MongoClient(
+                url,
+                appname="attendance",
+                tz_aware=True,
+                retryWrites=True,
+                retryReads=True,
+                w="majority",
+                journal=True,
+                wtimeoutms=int(timeout_s * 1000),
+                **_defaults(url, timeout_s),
+            )
+    except (InvalidURI, InvalidName, ConfigurationError, ValueError, UserWarning) as error:
         raise ConfigError(
             f"ledger.url must be a MongoDB address such as mongodb://host:27017/attendance, "
             f"got {masked(url)}: {_detail(error, url)}"
