@@ -77,7 +77,7 @@ def test_look_alikes_are_ambiguous_and_never_picked() -> None:
 def test_a_track_can_rise_from_unknown_to_known_when_somebody_is_enrolled_but_never_falls_back() -> None:
     gallery = gallery_of(green=GREEN)
     path, _ = path_with(gallery)
-    growing = [picture((RED, (20, 40, 60 + 6 * i))) for i in range(10)]
+    growing = [picture((RED, (20, 20, 70 + 6 * i))) for i in range(10)]
     first = [(i, c) for i, c in play_partly(path, growing[:5])]
     gallery.upsert([GalleryEntry("t-red", "red", vector_of(RED))])
     later = [(i, c) for i, c in play_partly(path, growing[5:], start=5)]

@@ -18,6 +18,7 @@ from lab.measure_card import (
     look_up,
     main,
     measure,
+    person_impostors,
     split_roster,
     tail_thresholds,
 )
@@ -74,12 +75,21 @@ def test_the_roster_leaves_nobody_on_both_sides() -> None:
     assert probes.tolist() == [5, 6, 12, 13, 14, 15, 16]
 
 
-def test_a_person_is_as_close_as_the_closest_template() -> None:
+def test_a_photo_meets_the_mean_direction_of_everybody_else_with_two_photos_or_more() -> None:
+    vectors = unit(np.array([[1, 0], [0, 1], [-1, 0], [0, -1], [1, 0.2]], np.float64))
+    people = np.array([7, 7, 9, 4, 4])
+    seven, four = unit(np.array([[1, 1]], np.float64))[0], unit(vectors[3:].sum(axis=0, dtype=np.float64)[None])[0]
+    expected = [vectors[n] @ seven for n in (2, 3, 4)] + [vectors[n] @ four for n in (0, 1, 2)]
+    np.testing.assert_allclose(person_impostors(vectors, people), sorted(expected), atol=1e-6)
+
+
+def test_a_person_is_as_close_as_the_mean_direction_of_their_templates() -> None:
     vectors = unit(np.array([[1, 0], [0, 1], [-1, 0], [1, 0.1], [-1, 0.5]], np.float64))
     people = np.array([7, 7, 9, 7, 4])
     found = look_up(vectors, people, templates=np.array([0, 1, 2]), probes=np.array([3, 4]))
     assert found.right.tolist() == [True, False]
-    expected = [(vectors[3] @ vectors[0], vectors[3] @ vectors[2]), (vectors[4] @ vectors[2], vectors[4] @ vectors[1])]
+    between = unit(np.array([[1, 1]], np.float64))[0]
+    expected = [(vectors[3] @ between, vectors[3] @ vectors[2]), (vectors[4] @ vectors[2], vectors[4] @ between)]
     np.testing.assert_allclose(found.best, [best for best, _ in expected], atol=1e-6)
     np.testing.assert_allclose(found.lead, [best - next_best for best, next_best in expected], atol=1e-6)
 
