@@ -1,7 +1,7 @@
 """facenet-pytorch's own MTCNN on a CPU build of torch: the side to compare with, imported by benchmarks only.
 
 The package imports torchvision, whose Linux wheel cannot load its compiled operators beside a CPU build of torch. Their
-schemas are declared here, so that the import succeeds, and the one operator that the cascade calls, non-maximum
+schemas are declared, so that the import succeeds, and the one operator that the cascade calls, non-maximum
 suppression, is given to it in NumPy.
 """
 
@@ -17,13 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lab.nets.torchvision_operators import declare_torchvision_operators
+
 Float32 = NDArray[np.float32]
 
 Suppress = Callable[[Float32, Float32, float], "list[int]"]  # boxes (N, 4), scores (N,), most overlap -> kept
-
-SCHEMAS = ("nms", "qnms")
-
-_declared: list[Any] = []  # declared operators go when their library object is collected
 
 
 def keep_by_union(boxes: Float32, scores: Float32, most: float) -> list[int]:
@@ -55,15 +53,6 @@ def _batched_nms(suppress: Suppress, boxes: Tensor, scores: Tensor, groups: Tens
     return torch.from_numpy(index[np.argsort(-scores.numpy()[index], kind="stable")])
 
 
-def _declare_operators() -> None:
-    if _declared:
-        return
-    library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
-    for name in SCHEMAS:
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _declared.append(library)
-
-
 class ReferenceMtcnn:
     """facenet-pytorch's MTCNN on the processor with all faces kept, best score first.
 
@@ -72,7 +61,7 @@ class ReferenceMtcnn:
     """
 
     def __init__(self, *, min_face_px: int, suppress: Suppress = keep_by_union) -> None:
-        _declare_operators()
+        declare_torchvision_operators()
         package = importlib.import_module("facenet_pytorch")
         cascade: Any = importlib.import_module("facenet_pytorch.models.utils.detect_face")
         cascade.batched_nms = partial(_batched_nms, suppress)

@@ -10,6 +10,7 @@ from typing import Any
 from lab.command import Parser, add_common_flags, run
 from lab.evaluate.identification import add_identification
 from lab.evaluate.verification import add_verification
+from lab.listing import add_list
 
 EXAMPLE = "example:\n  python -m lab evaluate verification --images lfw --pairs pairs.csv"
 PAGE: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
@@ -22,7 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> Parser:
     """Every command and flag of the lab."""
-    parser = Parser(prog="python -m lab", description="Judge face-recognition models.", epilog=EXAMPLE, **PAGE)
+    parser = Parser(
+        prog="python -m lab", description="Train and judge face-recognition models.", epilog=EXAMPLE, **PAGE
+    )
     add_common_flags(parser, version_only=True)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     evaluate = commands.add_parser(
@@ -31,6 +34,7 @@ def build_parser() -> Parser:
     kinds = evaluate.add_subparsers(metavar="KIND", required=True)
     add_verification(kinds)
     add_identification(kinds)
+    add_list(commands)
     return parser
 
 

@@ -53,9 +53,14 @@ class ResNet50(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Float (N, 3, 112, 112) -> (N, D) of unit length."""
+        return functional.normalize(self.embedding(x), dim=1)
+
+    def embedding(self, x: Tensor) -> Tensor:
+        """Float (N, 3, 112, 112) -> (N, D) of any length, as losses take it."""
         x = self.maxpool(functional.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return functional.normalize(self.fc(x.mean(dim=(2, 3))), dim=1)
+        embedding: Tensor = self.fc(x.mean(dim=(2, 3)))
+        return embedding
 
 
 def _layer(channels_in: int, width: int, *, blocks: int, stride: int) -> nn.Sequential:

@@ -19,7 +19,7 @@ EDGE_RAD = 1e-3
 def adaface(cosines: Tensor, labels: Tensor, quality: Tensor, *, scale: float, margin: float) -> Tensor:
     """Own class s (cos(theta + g_angle) - g_add), others s cos(theta_j): (N, C), (N,), (N,) -> (N, C).
 
-    g_angle = -m z and g_add = m z + m (Kim et al. 2022, equations 10 and 11), with z in [-1, 1] the `quality`: at
+    g_angle = -m z and g_add = m z + m (Kim et al. 2022, section 3), with z in [-1, 1] the `quality`: at
     z = -1 ArcFace's margin, at 0 CosFace's, at 1 a negative angle and twice CosFace's.
     """
     moved = (angle(target_of(cosines, labels)) - margin * quality).clamp(EDGE_RAD, math.pi - EDGE_RAD)
@@ -27,7 +27,7 @@ def adaface(cosines: Tensor, labels: Tensor, quality: Tensor, *, scale: float, m
 
 
 def quality_of(norms: Tensor, mean: Tensor, deviation: Tensor, *, concentration: float) -> Tensor:
-    """z = (|x| - mean) h / deviation, cut at -1 and 1: (N,) -> (N,), without a gradient (equation 9)."""
+    """z = (|x| - mean) h / deviation, cut at -1 and 1: (N,) -> (N,), without a gradient."""
     clipped = widened(norms.detach()).clamp(SHORTEST, LONGEST)
     return ((clipped - mean) / (deviation + SHORTEST) * concentration).clamp(-1.0, 1.0)
 

@@ -17,7 +17,7 @@ Draw = Literal["gaussian", "uniform"]
 def elasticface_arc(cosines: Tensor, labels: Tensor, margins: Tensor, *, scale: float) -> Tensor:
     """Own class s cos(theta + m_i), others s cos(theta_j): (N, C), (N,), margins (N,) -> (N, C).
 
-    ElasticFace (Boutros et al. 2022), equation 6.
+    ElasticFace-Arc of Boutros et al. 2022.
     """
     return scale * replace_target(cosines, labels, torch.cos(angle(target_of(cosines, labels)) + margins))
 
@@ -25,7 +25,7 @@ def elasticface_arc(cosines: Tensor, labels: Tensor, margins: Tensor, *, scale: 
 def elasticface_cos(cosines: Tensor, labels: Tensor, margins: Tensor, *, scale: float) -> Tensor:
     """Own class s (cos(theta) - m_i), others s cos(theta_j): (N, C), (N,), margins (N,) -> (N, C).
 
-    ElasticFace (Boutros et al. 2022), equation 7.
+    ElasticFace-Cos of Boutros et al. 2022.
     """
     return scale * replace_target(cosines, labels, target_of(cosines, labels) - margins)
 

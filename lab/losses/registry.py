@@ -54,24 +54,18 @@ MARGINS: dict[str, LossEntry] = {
         "the reference code of ArcFace (Deng et al. 2018)",
     ),
     "li-arcface": LossEntry(LiArcFace, "s (pi - 2 (t + m)) / pi", f"{AIRFACE}, equation 5"),
-    "adaface": LossEntry(
-        AdaFace, "s (cos(t - m z) - m z - m), z from |x|", "AdaFace (Kim et al. 2022), equations 9 to 11"
-    ),
-    "elasticface-arc": LossEntry(
-        _elastic("arc", mean=0.5, deviation=0.05), "s cos(t + m_i), m_i drawn", f"{ELASTIC}, equation 6"
-    ),
+    "adaface": LossEntry(AdaFace, "s (cos(t - m z) - m z - m), z from |x|", "AdaFace (Kim et al. 2022), section 3"),
+    "elasticface-arc": LossEntry(_elastic("arc", mean=0.5, deviation=0.05), "s cos(t + m_i), m_i drawn", ELASTIC),
     "elasticface-arc-plus": LossEntry(
         _elastic("arc", mean=0.5, deviation=0.0175, ordered=True),
         "s cos(t + m_i), m_i drawn and sorted",
-        f"{ELASTIC}, section 3.2",
+        f"{ELASTIC}, ElasticFace+",
     ),
-    "elasticface-cos": LossEntry(
-        _elastic("cos", mean=0.35, deviation=0.05), "s (cos t - m_i), m_i drawn", f"{ELASTIC}, equation 7"
-    ),
+    "elasticface-cos": LossEntry(_elastic("cos", mean=0.35, deviation=0.05), "s (cos t - m_i), m_i drawn", ELASTIC),
     "elasticface-cos-plus": LossEntry(
         _elastic("cos", mean=0.35, deviation=0.02, ordered=True),
         "s (cos t - m_i), m_i drawn and sorted",
-        f"{ELASTIC}, section 3.2",
+        f"{ELASTIC}, ElasticFace+",
     ),
     "combined": LossEntry(CombinedMargin, "s (cos(m1 t + m2) - m3)", "ArcFace (Deng et al. 2018), equation 4"),
 }
