@@ -12,9 +12,10 @@ CODE := $(wildcard attendance benchmarks demo lab tests tools *.py)
 # Files that Python compiles at first import are kept: the packages are installed uncompiled, to be quick.
 export PYTHONDONTWRITEBYTECODE :=
 
-# Tests run on two threads a library, whatever the machine has: sums over threads round the same way everywhere, and
-# torch, numba, OpenBLAS and OpenMP do not start one pool of all cores each and fight for them.
-THREADS := OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=2 MKL_NUM_THREADS=2 NUMBA_NUM_THREADS=2
+# Tests run in two processes, files kept together, on one thread a library in each, whatever the machine has: sums round
+# the same way everywhere, and torch, numba, OpenBLAS and OpenMP do not start pools of all cores that fight for them.
+THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
+PYTEST := $(PY) -m pytest -n 2 --dist loadfile
 
 .PHONY: help
 help: ## list the targets
@@ -30,12 +31,12 @@ demo: setup ## enrol sample people, play a walk-past, print the attendance
 
 .PHONY: test
 test: setup ## run the tests (PYTEST_ARGS="..." adds options)
-	$(THREADS) $(PY) -m pytest $(PYTEST_ARGS)
+	$(THREADS) $(PYTEST) $(PYTEST_ARGS)
 
 # The tests come last, so that the output ends with their summary line.
 .PHONY: check
 check: lint types imports check-product ## everything that a change must pass: lint, types, imports, product alone, tests
-	$(THREADS) $(PY) -m pytest --allowed-skips tests/allowed_skips.txt $(PYTEST_ARGS)
+	$(THREADS) $(PYTEST) --allowed-skips tests/allowed_skips.txt $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: setup ## ruff: lint and format, nothing is changed
