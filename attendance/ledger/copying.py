@@ -39,7 +39,14 @@ class Copied:
     sha256: str
 
 
-def copy_ledger(source: Ledger, target: Ledger, *, progress: Progress = lambda _kind, _count: None) -> Copied:
+def copy_ledger(
+    source: Ledger,
+    target: Ledger,
+    *,
+    progress: Progress = lambda _kind, _count: None,
+    people_at_once: int = PEOPLE_AT_ONCE,
+    punches_at_once: int = PUNCHES_AT_ONCE,
+) -> Copied:
     """Copy everything and compare it. ``progress`` is told what kind of record and how many more are done.
 
     Nobody should write to either meanwhile. LedgerError names the first thing that differs.
@@ -49,8 +56,8 @@ def copy_ledger(source: Ledger, target: Ledger, *, progress: Progress = lambda _
     attendance = source.digest("attendance")
     target.import_zones(source.zones())
     settings, new_settings = _copy_settings(source, target, found.update)
-    people, new_people = _copy_people(source, target, found.update, progress)
-    punches, new_punches = _copy_punches(source, target, found.update, progress)
+    people, new_people = _copy_people(source, target, found.update, progress, at_once=people_at_once)
+    punches, new_punches = _copy_punches(source, target, found.update, progress, at_once=punches_at_once)
     _demand("attendance rows", attendance, target.digest("attendance"))
     found.update(attendance.sha256.encode())
     return Copied(
@@ -75,11 +82,11 @@ def _copy_settings(source: Ledger, target: Ledger, note: Note) -> tuple[int, int
     return len(theirs), written
 
 
-def _copy_people(source: Ledger, target: Ledger, note: Note, progress: Progress) -> tuple[int, int]:
+def _copy_people(source: Ledger, target: Ledger, note: Note, progress: Progress, *, at_once: int) -> tuple[int, int]:
     ids = sorted(source.person_versions())
     written = 0
-    for start in range(0, len(ids), PEOPLE_AT_ONCE):
-        part = ids[start : start + PEOPLE_AT_ONCE]
+    for start in range(0, len(ids), at_once):
+        part = ids[start : start + at_once]
         people = source.people(part)
         wanted = people_digest(people)
         if people_digest(target.people(part)) != wanted:
@@ -93,9 +100,9 @@ def _copy_people(source: Ledger, target: Ledger, note: Note, progress: Progress)
     return len(ids), written
 
 
-def _copy_punches(source: Ledger, target: Ledger, note: Note, progress: Progress) -> tuple[int, int]:
+def _copy_punches(source: Ledger, target: Ledger, note: Note, progress: Progress, *, at_once: int) -> tuple[int, int]:
     count = written = 0
-    for query in _parts(source):
+    for query in _parts(source, at_once):
         wanted = source.digest("punches", query)
         if target.digest("punches", query) != wanted:
             written += target.import_punches(source.punches(query))
@@ -106,11 +113,11 @@ def _copy_punches(source: Ledger, target: Ledger, note: Note, progress: Progress
     return count, written
 
 
-def _parts(source: Ledger) -> Iterator[PunchQuery]:
-    """Stretches of time that together hold every punch, each about `PUNCHES_AT_ONCE` of them."""
+def _parts(source: Ledger, at_once: int) -> Iterator[PunchQuery]:
+    """Stretches of time that together hold every punch, each about ``at_once`` of them."""
     since: datetime | None = None
     while True:
-        until = source.moment_after(since, PUNCHES_AT_ONCE)
+        until = source.moment_after(since, at_once)
         if until is not None and since is not None and until <= since:
             until = since + timedelta(milliseconds=1)
         yield PunchQuery(since=since, until=until)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from attendance.errors import LedgerError
-from attendance.ledger import copying
 from attendance.ledger.copying import copy_ledger
 from attendance.ledger.mongo import MongoLedger
 from attendance.ledger.port import Ledger, PunchQuery, Setting
@@ -63,10 +63,7 @@ def open_target(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], 
     return open_it
 
 
-@pytest.fixture(autouse=True)
-def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copying, "PUNCHES_AT_ONCE", 40)
-    monkeypatch.setattr(copying, "PEOPLE_AT_ONCE", 1)
+copy_in_small_parts = functools.partial(copy_ledger, people_at_once=1, punches_at_once=40)
 
 
 def same(ledger: Ledger, other: Ledger) -> bool:
@@ -80,17 +77,17 @@ def same(ledger: Ledger, other: Ledger) -> bool:
 
 def test_everything_arrives(source: Ledger, open_target: Callable[[], Ledger], tmp_path: Path) -> None:
     with open_target() as target:
-        copied = copy_ledger(source, target)
+        copied = copy_in_small_parts(source, target)
         assert same(source, target)
         assert [t.vector.tobytes() for p in target.people() for t in p.templates] == [
             t.vector.tobytes() for p in source.people() for t in p.templates
         ]
         assert (copied.people, copied.punches, copied.settings) == (2, 300, 2)
         assert (copied.attendance, copied.written) == (len(source.attendance()), 304)
-        again = copy_ledger(source, target)
+        again = copy_in_small_parts(source, target)
         assert (again.written, again.sha256) == (0, copied.sha256)
         with SqliteLedger(tmp_path / "back.sqlite", cooldown_s=300.0, time_zones={}) as back:
-            assert copy_ledger(target, back).sha256 == copied.sha256
+            assert copy_in_small_parts(target, back).sha256 == copied.sha256
             assert same(source, back)
 
 
@@ -100,11 +97,11 @@ def test_an_interrupted_copy_goes_on(source: Ledger, open_target: Callable[[], L
             raise InterruptedCopyError
 
     with open_target() as target, pytest.raises(InterruptedCopyError):
-        copy_ledger(source, target, progress=stop)
+        copy_in_small_parts(source, target, progress=stop)
     with open_target() as target:
         begun = len(target.punches())
         assert 0 < begun < 300
-        assert copy_ledger(source, target).written == 300 - begun
+        assert copy_in_small_parts(source, target).written == 300 - begun
         assert same(source, target)
 
 
@@ -129,7 +126,7 @@ def test_a_target_with_other_records_is_refused(
     with open_target() as target:
         target.record(make_punch(5000, 7.0))
         with pytest.raises(LedgerError, match=r"same punches .*expected \d+ .*got \d+ .*empty ledger") as caught:
-            copy_ledger(source, target)
+            copy_in_small_parts(source, target)
         assert "\n" not in str(caught.value)
 
 
@@ -139,14 +136,14 @@ def test_a_target_with_other_people_is_refused(
     with open_target() as target:
         target.insert_person(make_person(9))
         with pytest.raises(LedgerError, match=r"same people .*also person-09"):
-            copy_ledger(source, target)
+            copy_in_small_parts(source, target)
 
 
 def test_moments_and_digests_follow_the_punches(
     source: Ledger, open_target: Callable[[], Ledger], make_punch: MakePunch
 ) -> None:
     with open_target() as target:
-        copy_ledger(source, target)
+        copy_in_small_parts(source, target)
         for ledger in (source, target):
             moments = [punch.observed_at for punch in ledger.punches()]
             assert ledger.moment_after(None, 0) == moments[0] == START
