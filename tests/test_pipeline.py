@@ -20,11 +20,11 @@ def gallery_of(**colours: tuple[int, int, int]) -> ExactGallery:
     return gallery
 
 
-def path_with(gallery: ExactGallery, **settings: int) -> tuple[LivePath, ColourEmbedder]:
+def path_with(gallery: ExactGallery, *, min_frames: int = 3, max_frames: int = 5) -> tuple[LivePath, ColourEmbedder]:
     embedder = ColourEmbedder()
     reader = FaceReader(PatchDetector(), embedder)
-    options = {"min_frames": 3, "max_frames": 5, **settings}
-    return LivePath(reader, gallery, rule=lambda: RULE, tracker=Tracker(), **options), embedder
+    path = LivePath(reader, gallery, rule=lambda: RULE, tracker=Tracker(), min_frames=min_frames, max_frames=max_frames)
+    return path, embedder
 
 
 def play(path: LivePath, images: list[RGBImage], step_s: float = 0.1) -> list[tuple[int, TrackChange]]:

@@ -31,9 +31,9 @@ def test_weight_grows_with_size() -> None:
 
 def test_a_mouth_above_the_eyes_is_implausible_and_rotation_is_not() -> None:
     face = face_at(0, 0, 100)
-    upside = Face(face.box, face.score, face.points * np.float32([1, -1]) + np.float32([0, 100]))
+    upside = Face(face.box, face.score, face.points * np.array([1, -1], np.float32) + np.array([0, 100], np.float32))
     assert judge(upside, SIZE).faults == ("points",)
-    turned = face.points[:, ::-1].copy() * np.float32([-1, 1]) + np.float32([100, 0])
+    turned = face.points[:, ::-1].copy() * np.array([-1, 1], np.float32) + np.array([100, 0], np.float32)
     assert judge(Face(face.box, face.score, np.ascontiguousarray(turned)), SIZE).good
 
 
