@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import platform
 import statistics
 import sys
@@ -64,18 +65,21 @@ class Counted:
 
 
 def count(row: Published) -> Counted:
-    """Our numbers for a published row, in its unit, input size and head; no memory is taken for weights."""
+    """Our numbers for a published row, in its unit, input size and head."""
+    learned, adds = _counts(row.backbone, row.input_px, row.head == CLASSES)
+    return Counted(learned / 1e6, adds * (2 if row.unit == "operations" else 1) / 1e6)
+
+
+@functools.cache
+def _counts(backbone: str, input_px: int, classifier: bool) -> tuple[int, int]:
+    """Parameters and multiply-adds. No memory is taken for the weights."""
     with torch.device("meta"):
-        net = _of(row)
-    adds = multiply_adds(net, input_px=row.input_px)
-    return Counted(parameters(net) / 1e6, adds * (2 if row.unit == "operations" else 1) / 1e6)
-
-
-def _of(row: Published) -> nn.Module:
-    if row.head == CLASSES:
-        net: nn.Module = create(CLASSIFIERS[row.backbone], input_px=row.input_px)
-        return net
-    return build_backbone(row.backbone, input_px=row.input_px)
+        net: nn.Module
+        if classifier:
+            net = create(CLASSIFIERS[backbone], input_px=input_px)
+        else:
+            net = build_backbone(backbone, input_px=input_px)
+    return parameters(net), multiply_adds(net, input_px=input_px)
 
 
 def time_backbones(*, rounds: int) -> dict[str, float]:
@@ -104,10 +108,8 @@ def _seconds(net: nn.Module) -> float:
 
 def our_line(name: str) -> str:
     """The backbone's line of the first table, without the time."""
-    with torch.device("meta"):
-        net = build_backbone(name)
-    counts = f"{parameters(net) / 1e6:.3f} | {multiply_adds(net, input_px=INPUT_PX) / 1e6:.1f}"
-    return f"| {name} | {BACKBONES[name].dimension} | {counts} |"
+    learned, adds = _counts(name, INPUT_PX, False)
+    return f"| {name} | {BACKBONES[name].dimension} | {learned / 1e6:.3f} | {adds / 1e6:.1f} |"
 
 
 def comparison_line(row: Published, ours: Counted) -> str:
