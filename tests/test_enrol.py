@@ -21,6 +21,7 @@ from attendance.ledger.sqlite import SqliteLedger
 from attendance.people_csv import PersonRow
 from attendance.pipeline import FaceReader
 from attendance.search.exact import ExactGallery
+from attendance.search.lock import hold
 from attendance.stills import StillOptions, StillReader
 from attendance.types import GalleryEntry, RefusalReason
 from tests.building import BrightDetector, FakeApp, Site, build_in_child, colour_of, photo
@@ -202,6 +203,20 @@ def await_people(site: Site, process: ForkServerProcess, people: int) -> None:
         time.sleep(0.005)
 
 
+def stop_while_it_holds_the_gallery(site: Site, process: ForkServerProcess) -> None:
+    """Hold the builder still (SIGSTOP) at a moment at which it has the gallery's lock."""
+    holder = site.store / "chroma.lock.holder"
+    assert process.pid is not None
+    until = time.monotonic() + 60.0
+    while process.is_alive() and time.monotonic() < until:
+        if holder.exists():
+            os.kill(process.pid, signal.SIGSTOP)
+            if holder.exists():
+                return
+            os.kill(process.pid, signal.SIGCONT)
+        time.sleep(0.002)
+
+
 def content(site: Site) -> dict[str, list[tuple[str, str, bytes]]]:
     """What must not depend on how often a build was disturbed."""
     return {
@@ -238,11 +253,17 @@ def test_killed_at_many_points_it_ends_where_an_undisturbed_build_does(
 
 def test_interrupted_by_ctrl_c_it_says_so_and_goes_on_next_time(tmp_path: Path, processes: ForkServerContext) -> None:
     site = crowd(tmp_path / "site")
-    process = start(processes, site)
-    await_people(site, process, 1)
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGINT)
-    process.join()
+    site.store.mkdir()
+    # While somebody else holds the gallery the builder waits, so the signal comes neither too early nor too late.
+    with hold(site.store / "chroma.lock", wait_s=0.0):
+        process = start(processes, site)
+        until = time.monotonic() + 60.0
+        while not (site.store / "ledger.sqlite").exists() and time.monotonic() < until:
+            time.sleep(0.005)
+        time.sleep(0.2)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGINT)
+        process.join()
     assert process.exitcode == 1
     assert (tmp_path / "site" / "stderr").read_text() == "build_database.py: interrupted; run it again to go on\n"
     assert site.build()["people"] == PEOPLE
@@ -269,11 +290,13 @@ def test_of_two_builders_the_second_says_who_holds_the_lock_or_waits(
 ) -> None:
     site = crowd(tmp_path / "site")
     process = start(processes, site)
-    await_people(site, process, 1)
+    stop_while_it_holds_the_gallery(site, process)
+    assert process.pid is not None
     monkeypatch.setenv("ATTENDANCE_SEARCH__LOCK_WAIT_S", "0")
     assert site.run() == 1
     assert f"is held by process {process.pid} on " in capsys.readouterr().err
     monkeypatch.delenv("ATTENDANCE_SEARCH__LOCK_WAIT_S")
+    os.kill(process.pid, signal.SIGCONT)
     result = site.build()
     process.join()
     assert process.exitcode == 0

@@ -163,7 +163,7 @@ def test_a_second_face_of_60_percent_of_the_area_makes_a_photo_ambiguous(
 
 def test_centre_takes_the_face_that_holds_the_centre(tmp_path: Path) -> None:
     path = tmp_path / "group.png"
-    Image.fromarray(picture((RED, (10, 10, 90)), (GREEN, (140, 100, 40)), size=(240, 320))).save(path)
+    Image.fromarray(picture((RED, (10, 10, 90)), (GREEN, (125, 85, 70)), size=(240, 320))).save(path)
     vector = read(path, StillOptions(rule=FaceRule.CENTRE)).vector
     assert vector is not None and float(vector @ vector_of(GREEN)) > 0.99
 
