@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -156,6 +157,8 @@ class _SlowDetector(BrightDetector):
 
 def build_in_child(arguments: list[str], errors: Path, largest_file: int | None) -> None:
     """The builder as a process of its own: its stderr goes to a file, and no file may grow beyond a size in bytes."""
+    # A shell that runs the tests in the background leaves SIGINT ignored, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     if largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
