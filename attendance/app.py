@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from attendance.mirror import Mirror, MirrorFollower
     from attendance.pipeline import FaceReader, LivePath, Rule
     from attendance.stills import StillReader
+    from attendance.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +66,21 @@ class App:
     def models_dir(self) -> Path:
         """Where downloaded and cached models lie."""
         return self.store / "models"
+
+    @cached_property
+    def telemetry(self) -> Telemetry:
+        """What this program tells Prometheus; one for everything in it."""
+        from attendance.telemetry import Telemetry
+
+        return Telemetry()
+
+    def serve_metrics(self) -> int | None:
+        """Serve ``telemetry`` on loopback until the app is closed, where ``metrics.port`` says so; the port."""
+        from attendance.telemetry import MetricsServer
+
+        if self.settings.metrics.port == 0:
+            return None
+        return self._exit.enter_context(MetricsServer(self.telemetry, port=self.settings.metrics.port)).port
 
     @cached_property
     def card(self) -> ModelCard:

@@ -263,6 +263,14 @@ class LogSection(_Section):
     level: Literal["debug", "info", "warning", "error"] = Field(default="warning", description="Least severity shown.")
 
 
+class MetricsSection(_Section):
+    """What a kiosk tells Prometheus; the service has /metrics of its own."""
+
+    port: Whole = Field(
+        default=0, ge=0, le=65_535, description="Port of /metrics on loopback, each kiosk its own; 0: off."
+    )
+
+
 class Settings(_Section):
     """The whole configuration."""
 
@@ -280,6 +288,7 @@ class Settings(_Section):
     sites: tuple[SiteSection, ...] = (SiteSection(),)
     consent: ConsentSection = Field(default_factory=ConsentSection)
     log: LogSection = Field(default_factory=LogSection)
+    metrics: MetricsSection = Field(default_factory=MetricsSection)
 
     @field_validator("cameras", "sites")
     @classmethod
