@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from attendance import __version__
 from attendance.app import App
 from attendance.config import Settings, load
 from attendance.errors import AttendanceError, UsageError
+from attendance.logs import configure
 
 EXIT_OK = 0
 EXIT_FAILURE = 1
@@ -141,7 +141,7 @@ def context_of(arguments: argparse.Namespace, *, make_app: AppFactory = App) -> 
     checks = getattr(arguments, "checks_config", False)
     settings = Settings() if checks else load(arguments.config, overrides=overrides_of(arguments))
     _check_json_target(arguments.json)
-    logging.basicConfig(level=settings.log.level.upper(), format="%(levelname)s %(name)s: %(message)s", force=True)
+    configure(settings.log.level, settings.log.format)
     return Context(settings, arguments.config, arguments.quiet, arguments.json, make_app)
 
 

@@ -261,6 +261,9 @@ class LogSection(_Section):
     """What is logged, on stderr."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(default="warning", description="Least severity shown.")
+    format: Literal["text", "json"] = Field(
+        default="text", description="text: for a person; json: one object a line, for a log collector."
+    )
 
 
 class MetricsSection(_Section):
