@@ -1,0 +1,111 @@
+"""Faces to the network: read and varied in worker processes, handed over as bytes, made numbers on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from attendance.types import RGBImage
+from lab.data.augment import Augment, augment, draws
+from lab.data.samplers import Draw, Place, Sampler
+from lab.data.source import Ints, Source
+
+MIDDLE = 127.5
+PREFETCHED = 4
+"""Batches that each worker holds ready."""
+
+
+class Batch(NamedTuple):
+    """``faces`` RGB uint8 (N, S, S, 3) and ``labels`` int64 (N,), still on the processor."""
+
+    faces: Tensor
+    labels: Tensor
+
+
+class TrainingFaces(Dataset[tuple[RGBImage, int]]):
+    """The faces of a source by `Draw`, varied, with their class."""
+
+    def __init__(self, source: Source, chosen: Ints, classes: Ints, *, size_px: int, how: Augment, seed: int) -> None:
+        self.source, self.chosen, self.size_px, self.how, self.seed = source, chosen, size_px, how, seed
+        self.labels = classes[source.labels[chosen]]
+
+    def __getitem__(self, draw: Draw) -> tuple[RGBImage, int]:
+        face = self.source.read(int(self.chosen[draw.index]), self.size_px)
+        varied = augment(face, self.how, draws(self.seed, draw.epoch, draw.position))
+        return varied, int(self.labels[draw.index])
+
+
+class PlainFaces(Dataset[tuple[RGBImage, int]]):
+    """Chosen faces of a source as they are, with their place among the chosen."""
+
+    def __init__(self, source: Source, chosen: Ints, *, size_px: int) -> None:
+        self.source, self.chosen, self.size_px = source, chosen, size_px
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, index: int) -> tuple[RGBImage, int]:
+        return self.source.read(int(self.chosen[index]), self.size_px), index
+
+
+def training_batches(
+    faces: TrainingFaces, sampler: Sampler, start: Place, *, rank: int, world: int, workers: int, pinned: bool
+) -> Iterator[Batch]:
+    """Batches from ``start`` on, for ever, the same whoever reads them: workers only change how soon they come."""
+    loader: DataLoader[tuple[RGBImage, int]] = DataLoader(
+        faces,
+        batch_sampler=_Draws(sampler, start, rank, world),
+        collate_fn=_collated,
+        num_workers=workers,
+        pin_memory=pinned,
+        worker_init_fn=_one_thread,
+        prefetch_factor=PREFETCHED if workers else None,
+    )
+    yield from loader
+
+
+def plain_batches(faces: PlainFaces, *, batch_size: int, workers: int = 0) -> Iterator[Batch]:
+    """All faces once, in order; ``labels`` are their places."""
+    loader: DataLoader[tuple[RGBImage, int]] = DataLoader(
+        faces, batch_size=batch_size, collate_fn=_collated, num_workers=workers, worker_init_fn=_one_thread
+    )
+    yield from loader
+
+
+def to_input(faces: Tensor, device: torch.device, *, channels_last: bool = False) -> Tensor:
+    """RGB uint8 (N, S, S, 3) -> float32 (N, 3, S, S), (x - 127.5) / 127.5, on the device."""
+    moved = faces.to(device, non_blocking=True).permute(0, 3, 1, 2)
+    scaled = (moved.float() - MIDDLE) / MIDDLE
+    # Bytes come with the channels last; float() keeps that, and contiguous() is free where it is wanted.
+    return scaled.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+
+@dataclass(frozen=True, slots=True)
+class _Draws:
+    """What a DataLoader iterates over."""
+
+    sampler: Sampler
+    start: Place
+    rank: int
+    world: int
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        return self.sampler.draws(self.start, rank=self.rank, world=self.world)
+
+
+def _collated(rows: Sequence[tuple[RGBImage, int]]) -> Batch:
+    faces = torch.from_numpy(np.stack([face for face, _ in rows]))
+    return Batch(faces, torch.tensor([label for _, label in rows], dtype=torch.int64))
+
+
+def _one_thread(_: int) -> None:
+    # Workers are many: one thread in each, or they fight for the processor.
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
