@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements"
 ALL, PRODUCT = ("product", "lab", "dev"), ("product",)
 
-# They ship weights and are never imported; the second would pull in torchvision.
-WITHOUT_DEPENDENCIES = ("face-recognition-models", "facenet-pytorch")
+# They ship files that we read and are never imported; facenet-pytorch would pull in torchvision.
+WITHOUT_DEPENDENCIES = ("check-jsonschema", "face-recognition-models", "facenet-pytorch")
 # Installed before the lock from constraints.txt, or parts of a GPU build of torch, which brings them itself.
 FIRST, GPU = ("pip", "setuptools", "torch", "triton"), ("cuda-", "nvidia-")
 HEADLESS = {"opencv-python": "opencv-python-headless"}
