@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from attendance.config import Settings
@@ -32,7 +32,7 @@ _SAMPLE_HEAD = """\
 _PAGE_HEAD = """\
 # Configuration
 
-*Written by `python -m tools.config_docs` from `attendance/config/sections.py`; a test holds it to the code.*
+*Written by `python -m tools.config_docs` from `attendance/config/`; a test holds it to the code.*
 
 Every command takes `--config FILE`: YAML with any subset of these keys
 ([configs/attendance.yaml](../configs/attendance.yaml) shows them all). A flag beats the environment, the environment
@@ -124,7 +124,7 @@ def _type_words(annotation: Any) -> str:
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return "one of " + ", ".join(str(member.value) for member in annotation)
     base = annotation if isinstance(annotation, type) else get_args(annotation)[0]
-    return {float: "number", int: "whole number", str: "text", Path: "folder"}[base]
+    return {float: "number", int: "whole number", str: "text", Path: "path", SecretStr: "secret"}[base]
 
 
 def _yaml(value: Any) -> str:
@@ -132,6 +132,8 @@ def _yaml(value: Any) -> str:
         return str(value.value)
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, SecretStr):
+        return '""'
     if isinstance(value, str) and value and not value[0].isdigit():
         return value
     return json.dumps(value)

@@ -2,5 +2,6 @@
 
 from attendance.config.loading import Problem, check, load
 from attendance.config.sections import CameraSection, Settings, SiteSection, StoreSection
+from attendance.config.service import ServiceSection
 
-__all__ = ["CameraSection", "Problem", "Settings", "SiteSection", "StoreSection", "check", "load"]
+__all__ = ["CameraSection", "Problem", "ServiceSection", "Settings", "SiteSection", "StoreSection", "check", "load"]

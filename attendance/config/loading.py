@@ -18,6 +18,8 @@ from attendance.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "ATTENDANCE_"
 LISTS = ("cameras", "sites")
+SECRETS = ("service.token",)
+"""Keys whose value comes from the environment alone, is taken as it stands there, and is shown nowhere."""
 # A value that is an address may carry a user and password; up to the last @, since they may hold one themselves.
 _PASSWORD = re.compile(r"(?<=://).*@", re.DOTALL)
 
@@ -82,8 +84,9 @@ def check(
     sources: dict[str, str] = {}
     try:
         values, lines = _read(path)
+        _refuse_secrets(values, path, lines)
         for variable, name, text in _from_environment(os.environ if environment is None else environment):
-            _put(values, name, _scalar(text))
+            _put(values, name, text if name in SECRETS else _scalar(text))
             sources[name] = variable
     except _FileFaultError as fault:
         return [fault.problem]
@@ -129,6 +132,16 @@ def _read(path: Path | None) -> tuple[dict[str, Any], dict[str, int]]:
     if repeated is not None:
         raise fault(f"{repeated[0]}: the key is there twice: keep one", repeated[1])
     return values, lines
+
+
+def _refuse_secrets(values: Mapping[str, Any], path: Path | None, lines: Mapping[str, int]) -> None:
+    for name in SECRETS:
+        section, _, key = name.partition(".")
+        held = values.get(section)
+        if isinstance(held, dict) and held.get(key) not in (None, ""):
+            variable = f"{ENVIRONMENT_PREFIX}{section.upper()}__{key.upper()}"
+            message = f"a secret does not stand in the file: give it as {variable}, or name a file with {name}_file"
+            raise _FileFaultError(Problem(str(path), lines.get(name), name, None, message))
 
 
 def _note_lines(
@@ -196,6 +209,8 @@ def _problem(fault: ErrorDetails, origin: str, lines: Mapping[str, int], sources
         message = f"unknown key; known here: {', '.join(_known_keys(fault['loc'][:-1]))}"
     # A rule between several keys tells them itself.
     shown = None if isinstance(fault["input"], dict) and fault["type"] == "value_error" else value
+    if key in SECRETS:
+        shown = None
     return Problem(origin if source is None else source, line, key, shown, message)
 
 

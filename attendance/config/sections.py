@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from attendance.config.base import Fraction, Identifier, Real, Whole
+from attendance.config.base import Section as _Section
+from attendance.config.service import ServiceSection
 from attendance.types import Direction
 
 
@@ -19,17 +22,6 @@ def _index_as_text(value: Any) -> Any:
 def _off_as_text(value: Any) -> Any:
     """YAML reads an unquoted ``off`` as false."""
     return "off" if value is False else value
-
-
-# Strict, so that a yes or a "60" in quotes is not taken for a number.
-Real = Annotated[float, Field(strict=True)]
-Whole = Annotated[int, Field(strict=True)]
-Fraction = Annotated[Real, Field(ge=0.0, le=1.0)]
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class StoreSection(_Section):
@@ -292,6 +284,7 @@ class Settings(_Section):
     consent: ConsentSection = Field(default_factory=ConsentSection)
     log: LogSection = Field(default_factory=LogSection)
     metrics: MetricsSection = Field(default_factory=MetricsSection)
+    service: ServiceSection = Field(default_factory=ServiceSection)
 
     @field_validator("cameras", "sites")
     @classmethod
