@@ -25,7 +25,7 @@ def register(commands: Any) -> None:
     parser = add_command(
         group,
         "copy",
-        summary="copy people, punches and settings into another ledger, compared by counts and hashes; run it again "
+        summary="copy people, punches, settings, cameras and sites into another ledger, compared by counts and hashes; run it again "
         "after an interruption and it goes on",
         example="python -m attendance ledger copy store/ledger.sqlite @secrets/mongodb_url",
         command=copy,
@@ -54,8 +54,9 @@ def copy(arguments: argparse.Namespace, context: Context) -> int:
         copied = copy_ledger(old, new)
     seconds = time.monotonic() - started
     context.say(
-        f"{copied.people} people, {copied.punches} punches, {copied.settings} settings and {copied.attendance} "
-        f"attendance rows are the same in both; {copied.written} records written in {seconds:.1f} s"
+        f"{copied.people} people, {copied.punches} punches, {copied.settings} settings, {copied.registered} cameras "
+        f"and sites, and {copied.attendance} attendance rows are the same in both; "
+        f"{copied.written} records written in {seconds:.1f} s"
     )
     context.write_json({**asdict(copied), "seconds": round(seconds, 3)})
     return EXIT_OK

@@ -28,7 +28,7 @@ def insert_people(db: sqlite3.Connection, people: Iterable[Person]) -> int:
             insert_templates(db, person)
             inserted += 1
     if inserted:
-        db.execute("UPDATE sites SET rules = ?", (TO_BE_COUNTED,))
+        db.execute("UPDATE counting SET rules = ?", (TO_BE_COUNTED,))
     return inserted
 
 
@@ -46,7 +46,7 @@ def insert_punches(db: sqlite3.Connection, punches: Sequence[Punch]) -> int:
     done = db.executemany(f"{columns} ON CONFLICT (event_id) DO NOTHING", map(rows.punch_row, punches))
     if done.rowcount > 0:
         db.executemany(
-            "INSERT INTO sites (site_id, time_zone, rules) VALUES (?, NULL, ?) ON CONFLICT (site_id) "
+            "INSERT INTO counting (site_id, time_zone, rules) VALUES (?, NULL, ?) ON CONFLICT (site_id) "
             "DO UPDATE SET rules = excluded.rules",
             [(site, TO_BE_COUNTED) for site in sorted({punch.site for punch in punches})],
         )
@@ -62,5 +62,5 @@ def insert_settings(db: sqlite3.Connection, settings: Iterable[Setting]) -> int:
 
 def insert_zones(db: sqlite3.Connection, zones: Mapping[str, str]) -> None:
     """Remember the zones of sites that were never counted."""
-    insert = "INSERT INTO sites (site_id, time_zone, rules) VALUES (?, ?, ?) ON CONFLICT (site_id) DO NOTHING"
+    insert = "INSERT INTO counting (site_id, time_zone, rules) VALUES (?, ?, ?) ON CONFLICT (site_id) DO NOTHING"
     db.executemany(insert, [(site, zone, TO_BE_COUNTED) for site, zone in zones.items()])

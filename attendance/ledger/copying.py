@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from attendance.errors import LedgerError
 from attendance.ledger.digests import Digest, people_digest
 from attendance.ledger.port import Ledger, PunchQuery
+from attendance.ledger.registry import COPIED
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +29,14 @@ Progress = Callable[[str, int], None]
 class Copied:
     """What the target holds after the copy, equal to the source, and how much of it was written by this run.
 
-    ``sha256`` covers every field of every person, punch, setting and attendance row, in batches.
+    ``registered`` counts the cameras and sites of the registry. ``sha256`` covers every field of every person, punch,
+    setting, camera, site and attendance row, in batches.
     """
 
     people: int
     punches: int
     settings: int
+    registered: int
     attendance: int
     written: int
     sha256: str
@@ -56,6 +59,7 @@ def copy_ledger(
     attendance = source.digest("attendance")
     target.import_zones(source.zones())
     settings, new_settings = _copy_settings(source, target, found.update)
+    registered, new_registered = _copy_registry(source, target, found.update)
     people, new_people = _copy_people(source, target, found.update, progress, at_once=people_at_once)
     punches, new_punches = _copy_punches(source, target, found.update, progress, at_once=punches_at_once)
     _demand("attendance rows", attendance, target.digest("attendance"))
@@ -64,8 +68,9 @@ def copy_ledger(
         people=people,
         punches=punches,
         settings=settings,
+        registered=registered,
         attendance=attendance.count,
-        written=new_settings + new_people + new_punches,
+        written=new_settings + new_registered + new_people + new_punches,
         sha256=found.hexdigest(),
     )
 
@@ -80,6 +85,19 @@ def _copy_settings(source: Ledger, target: Ledger, note: Note) -> tuple[int, int
         raise _differ("settings", f"{len(theirs)}", f"{len(target.settings())} or other values")
     note(repr(theirs).encode())
     return len(theirs), written
+
+
+def _copy_registry(source: Ledger, target: Ledger, note: Note) -> tuple[int, int]:
+    """Cameras and sites; a kiosk's health is of the moment and stays where it is."""
+    count = written = 0
+    for register in COPIED:
+        theirs = source.registered(register)
+        written += target.import_registered(register, theirs)
+        if target.registered(register) != theirs:
+            raise _differ(str(register), f"{len(theirs)}", f"{len(target.registered(register))} or other values")
+        note(repr([(each.key, each.version, sorted(each.value.items())) for each in theirs]).encode())
+        count += len(theirs)
+    return count, written
 
 
 def _copy_people(source: Ledger, target: Ledger, note: Note, progress: Progress, *, at_once: int) -> tuple[int, int]:

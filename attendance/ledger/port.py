@@ -9,14 +9,15 @@ interrupted writer's raise is redone by the next one and a follower looks again 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from attendance.errors import LedgerError
 from attendance.ledger.digests import Digest
+from attendance.ledger.registry import Registry
 from attendance.types import AttendanceRow, Person, Punch
 
 
@@ -26,7 +27,7 @@ class Setting:
 
     key: str
     version: int
-    value: dict[str, str | int | float | bool | None]
+    value: dict[str, Any]
 
 
 class PersonVersion(NamedTuple):
@@ -71,7 +72,7 @@ class PunchQuery:
 EVERYTHING = PunchQuery()
 
 
-class Ledger(ABC):
+class Ledger(Registry):
     """Who is enrolled, who came. Every method raises `LedgerError` (or a subclass) on failure; nothing is half done."""
 
     @abstractmethod

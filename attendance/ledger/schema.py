@@ -107,8 +107,21 @@ _VERSION_1 = (
     f"PRAGMA application_id = {APPLICATION_ID}",
 )
 
+# What each site was counted by leaves its name to the registry, whose tables are named as MongoDB's collections.
+_VERSION_2 = (
+    "ALTER TABLE sites RENAME TO counting",
+    *(
+        f"""CREATE TABLE {register} (
+        {key} TEXT PRIMARY KEY NOT NULL,
+        version INTEGER NOT NULL CHECK (version >= 1),
+        value TEXT NOT NULL
+    )"""
+        for register, key in (("cameras", "camera_id"), ("sites", "site_id"), ("health", "kiosk_id"))
+    ),
+)
+
 Migrations = Sequence[Sequence[str]]
-MIGRATIONS: Migrations = (_VERSION_1,)
+MIGRATIONS: Migrations = (_VERSION_1, _VERSION_2)
 
 
 def version_of(db: sqlite3.Connection, *, known: int) -> int:

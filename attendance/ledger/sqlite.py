@@ -26,6 +26,7 @@ from attendance.ledger.instants import from_text, to_text
 from attendance.ledger.port import EVERYTHING, Ledger, PersonVersion, PunchQuery, Recorded, Setting
 from attendance.ledger.rows import Seen
 from attendance.ledger.rules import Rules, SiteRules, attendance_row
+from attendance.ledger.sqlite_registry import SqliteRegistry
 from attendance.types import AttendanceRow, Person, Punch, Template
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ _LATER = f"""SELECT {rows.SEEN}, EXISTS (SELECT 1 FROM attendance AS a WHERE a.e
 _IDS_PER_QUERY = 500
 
 
-class SqliteLedger(Ledger):
+class SqliteLedger(SqliteRegistry, Ledger):
     """A `Ledger` in the file ``path``, made (with its folder) where missing.
 
     ``cooldown_s``: seconds in which a person counts once per site and direction. ``time_zones``: site id to the zone
@@ -186,12 +187,12 @@ class SqliteLedger(Ledger):
         _insert_attendance(db, gained, self._rules_in(db, punch.site))
 
     def _rules_in(self, db: sqlite3.Connection, site: str) -> SiteRules:
-        row = db.execute("SELECT time_zone FROM sites WHERE site_id = ?", (site,)).fetchone()
+        row = db.execute("SELECT time_zone FROM counting WHERE site_id = ?", (site,)).fetchone()
         return self._rules.of(site, remembered=None if row is None else row["time_zone"])
 
     def _bring_to_rules(self, db: sqlite3.Connection, site: str) -> bool:
         """Count a site anew when its rows come from other rules than ours; whether that was done."""
-        row = db.execute("SELECT rules FROM sites WHERE site_id = ?", (site,)).fetchone()
+        row = db.execute("SELECT rules FROM counting WHERE site_id = ?", (site,)).fetchone()
         rules = self._rules_in(db, site)
         if row is not None and row["rules"] == rules.text:
             return False
@@ -207,7 +208,7 @@ class SqliteLedger(Ledger):
         counts.sort(key=order_of)
         _insert_attendance(db, counts, rules)
         db.execute(
-            "INSERT INTO sites (site_id, time_zone, rules) VALUES (?, ?, ?) ON CONFLICT (site_id) "
+            "INSERT INTO counting (site_id, time_zone, rules) VALUES (?, ?, ?) ON CONFLICT (site_id) "
             "DO UPDATE SET time_zone = excluded.time_zone, rules = excluded.rules",
             (site, rules.time_zone, rules.text),
         )
@@ -231,7 +232,7 @@ class SqliteLedger(Ledger):
 
     def _bring_all_to_rules(self) -> None:
         with self._reading() as db:
-            sites = db.execute("SELECT site_id, time_zone, rules FROM sites ORDER BY site_id").fetchall()
+            sites = db.execute("SELECT site_id, time_zone, rules FROM counting ORDER BY site_id").fetchall()
         old = [
             s["site_id"] for s in sites if self._rules.of(s["site_id"], remembered=s["time_zone"]).text != s["rules"]
         ]
@@ -253,7 +254,7 @@ class SqliteLedger(Ledger):
 
     def zones(self) -> dict[str, str]:
         with self._reading() as db:
-            found = db.execute("SELECT site_id, time_zone FROM sites WHERE time_zone IS NOT NULL ORDER BY site_id")
+            found = db.execute("SELECT site_id, time_zone FROM counting WHERE time_zone IS NOT NULL ORDER BY site_id")
             return {row["site_id"]: row["time_zone"] for row in found}
 
     def import_people(self, people: Sequence[Person]) -> int:

@@ -20,6 +20,7 @@ from attendance.ledger.digests import Digest, digest_of
 from attendance.ledger.mongo import client, documents, schema
 from attendance.ledger.mongo.client import Document, Documents
 from attendance.ledger.mongo.deriving import Derivation
+from attendance.ledger.mongo.registry import MongoRegistry
 from attendance.ledger.port import EVERYTHING, Ledger, PersonVersion, PunchQuery, Recorded, Setting
 from attendance.ledger.rules import Rules
 from attendance.types import AttendanceRow, Person, Punch
@@ -28,7 +29,7 @@ _IDS_PER_QUERY = 1000
 _DUPLICATE = 11000
 
 
-class MongoLedger(Ledger):
+class MongoLedger(MongoRegistry, Ledger):
     """A `Ledger` in the database that ``url`` names, ``attendance`` where it names none; made where it is new.
 
     ``cooldown_s``: seconds in which a person counts once per site and direction. ``time_zones``: site id to the zone
@@ -48,6 +49,7 @@ class MongoLedger(Ledger):
             with client.translated(url):
                 db = self._client.get_default_database(client.DEFAULT_DATABASE)
                 schema.upgrade(db, now=datetime.now(UTC))
+                self._db = db
                 self._people, self._punches, self._attendance = db["people"], db["punches"], db["attendance"]
                 self._settings = db["settings"]
                 self._derivation = Derivation(db, rules)

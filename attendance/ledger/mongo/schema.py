@@ -100,12 +100,30 @@ _VALIDATORS: dict[str, Document] = {
         rules=_TEXT,
     ),
     "settings": _object(_id=_TEXT, version={**_WHOLE, "minimum": 1}, value={"bsonType": "object"}),
-    "cameras": {"bsonType": "object", "properties": {"_id": _TEXT}},
-    "sites": {"bsonType": "object", "properties": {"_id": _TEXT}},
-    "health": {"bsonType": "object", "properties": {"_id": _TEXT}},
+    **{name: {"bsonType": "object", "properties": {"_id": _TEXT}} for name in ("cameras", "sites", "health")},
     "counting": _object(_id=_TEXT, time_zone=_TEXT_OR_NULL, rules=_TEXT, asked=_WHOLE, counted=_WHOLE),
     "unfinished": _object(_id=_TEXT, kind={"enum": ["punch", "person"]}, of=_TEXT, at=_DATE),
     "schema": {"bsonType": "object", "required": ["migrated_at"], "properties": {"migrated_at": _DATE}},
+}
+_REGISTRY: dict[str, Document] = {
+    "cameras": _object(
+        _id=_TEXT, version={**_WHOLE, "minimum": 1}, kiosk=_TEXT, source=_TEXT, site=_TEXT, direction=_DIRECTION
+    ),
+    "sites": _object(_id=_TEXT, version={**_WHOLE, "minimum": 1}, time_zone=_TEXT),
+    "health": _object(
+        _id=_TEXT,
+        version={**_WHOLE, "minimum": 1},
+        run=_TEXT,
+        release=_TEXT,
+        started_at=_DATE,
+        seen_at=_DATE,
+        ended_at=_DATE_OR_NULL,
+        card_id=_TEXT,
+        template_revision=_WHOLE,
+        punches=_WHOLE,
+        not_recorded=_WHOLE,
+        cameras={"bsonType": "array", "items": {"bsonType": "object"}},
+    ),
 }
 _CHAIN = ("site", "subject_ref", "direction")
 _ORDER = ("observed_at", "journal_id", "journal_counter", "_id")
@@ -143,6 +161,11 @@ def _version_1(db: Collections) -> None:
     db["people"].create_indexes([IndexModel([("subject_ref", 1)], name="people_by_subject", unique=True)])
 
 
+def _version_2(db: Collections) -> None:
+    for name, validator in _REGISTRY.items():
+        _make(db, name, {"$jsonSchema": validator})
+
+
 def _make(db: Collections, name: str, validator: Document) -> None:
     try:
         db.create_collection(name, validator=validator)
@@ -155,7 +178,7 @@ def _index(name: str, fields: Iterable[str]) -> IndexModel:
     return IndexModel([(field, 1) for field in fields], name=name)
 
 
-MIGRATIONS: Sequence[Migration] = (_version_1,)
+MIGRATIONS: Sequence[Migration] = (_version_1, _version_2)
 
 
 def version_of(db: Collections, *, known: int) -> int:
