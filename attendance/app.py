@@ -232,8 +232,15 @@ class App:
             max_frames=track.max_frames,
         )
 
-    def stills(self, *, rule: FaceRule, strict: bool, load: Callable[[], FaceReader] | None = None) -> StillReader:
-        """A reader of photos; ``strict`` applies what enrolment demands.
+    def stills(
+        self,
+        *,
+        rule: FaceRule,
+        strict: bool,
+        quality_level: str | None = None,
+        load: Callable[[], FaceReader] | None = None,
+    ) -> StillReader:
+        """A reader of photos; ``strict`` applies what enrolment demands, by ``quality_level`` or the configured one.
 
         The networks come from ``load``, by default ``reader``, and only when there is a photo to read.
         """
@@ -243,7 +250,7 @@ class App:
         options = StillOptions(
             rule=rule,
             strict=strict,
-            quality_level=self.settings.quality.level,
+            quality_level=self.settings.quality.level if quality_level is None else quality_level,
             max_pixels=enrol.max_pixels,
             max_side_px=enrol.max_side_px,
             batch_size=self.settings.model.batch_size,
@@ -279,6 +286,12 @@ class App:
         means = self.card.person_thresholds
         thresholds = means if means is not None and templates > people else self.card.thresholds
         return operating_threshold(thresholds, target_fpir=decide.target_fpir, people=people)
+
+    def verify_threshold(self) -> float:
+        """The cosine from which on two photos show one person: the card's one-to-one threshold at `VERIFY_FAR`."""
+        from attendance.threshold import VERIFY_FAR, threshold_at
+
+        return threshold_at(self.card.thresholds, VERIFY_FAR)
 
     def camera(self, camera_id: str | None) -> CameraSection:
         """The configured camera to run: the named one, or the only one."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from attendance.errors import ImageError
 from attendance.faces import FaceRule, choose_face
-from attendance.images import Photo, read_photo
+from attendance.images import Photo, read_photo, read_photo_bytes
 from attendance.pipeline import FaceReader
 from attendance.quality import judge
 from attendance.types import Face, Float32, RefusalReason, RGBImage
@@ -84,16 +84,23 @@ class StillReader:
                 waiting, pixels = [], 0
         yield from self._finish(waiting)
 
+    def read_bytes(self, data: bytes, name: str) -> Reading:
+        """One photo from its file's content; ``name`` stands for it in messages and in the reading's path."""
+        return next(self._finish([self._open(Path(name), data)]))
+
     def read_frame(self, image: RGBImage, sha256: str) -> Reading:
         """One picture (RGB uint8 (H, W, 3)) that came from a camera and not from a file; ``sha256`` names it."""
         height, width = image.shape[:2]
         photo = Photo(image, original_width_px=width, original_height_px=height, scale=1.0, sha256=sha256)
         return next(self._finish([(Path("camera"), photo)]))
 
-    def _open(self, path: Path) -> Reading | tuple[Path, Photo]:
-        options = self._options
+    def _open(self, path: Path, data: bytes | None = None) -> Reading | tuple[Path, Photo]:
+        """The photo at ``path``, or the one that ``data`` is the file of."""
+        pixels, side_px = self._options.max_pixels, self._options.max_side_px
         try:
-            return path, read_photo(path, max_pixels=options.max_pixels, max_side_px=options.max_side_px)
+            if data is None:
+                return path, read_photo(path, max_pixels=pixels, max_side_px=side_px)
+            return path, read_photo_bytes(data, path.name, max_pixels=pixels, max_side_px=side_px)
         except ImageError as error:
             return Reading(path, "", None, None, RefusalReason(error.reason), error.detail)
 

@@ -109,6 +109,7 @@ class Telemetry:
         self._latency = Histogram(
             "attendance_http_request_seconds", "Time to the answer.", names, buckets=_HTTP_S, registry=to
         )
+        self._in_flight = Gauge("attendance_http_requests_in_flight", "Requests not answered yet.", registry=to)
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format, of the media type `CONTENT_TYPE`."""
@@ -174,6 +175,12 @@ class Telemetry:
         """So many lookups were answered twice, and so many of them alike."""
         self._asked.inc(asked)
         self._agreed.inc(agreed)
+
+    @contextmanager
+    def http_in_flight(self) -> Iterator[None]:
+        """A request is being answered."""
+        with self._in_flight.track_inprogress():
+            yield
 
     def http(self, *, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered. ``route`` is the pattern that matched, never the path that was asked for."""

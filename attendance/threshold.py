@@ -13,6 +13,9 @@ from collections.abc import Mapping
 
 from attendance.errors import ModelError
 
+VERIFY_FAR = 1e-3
+"""The false-accept rate at which two photos are compared: one pair of different people in a thousand is accepted."""
+
 HIGHEST = 1.0 - 1e-6
 """Ceiling of an extrapolated threshold: below 1, so that the very photo that was enrolled is still accepted."""
 

@@ -12,13 +12,11 @@ from attendance.cli.table import render
 from attendance.decide import decide
 from attendance.errors import AttendanceError, UsageError
 from attendance.faces import FaceRule
-from attendance.threshold import threshold_at
+from attendance.threshold import VERIFY_FAR
 from attendance.types import Decision
 
 if TYPE_CHECKING:
     from attendance.stills import Reading
-
-VERIFY_FAR = 1e-3
 
 
 def register(commands: Any) -> None:
@@ -83,7 +81,7 @@ def verify(arguments: argparse.Namespace, context: Context) -> int:
         assert first.vector is not None
         assert second.vector is not None
         similarity = float(first.vector @ second.vector)
-        threshold = threshold_at(app.card.thresholds, VERIFY_FAR)
+        threshold = app.verify_threshold()
         model = app.card.id
     match = similarity >= threshold
     context.say(
