@@ -25,8 +25,8 @@ def register(commands: Any) -> None:
     parser = add_command(
         group,
         "copy",
-        summary="copy people, punches, settings, cameras and sites into another ledger, compared by counts and hashes; run it again "
-        "after an interruption and it goes on",
+        summary="copy people, punches, settings, cameras and sites into another ledger, compared by counts and hashes; "
+        "run it again after an interruption and it goes on",
         example="python -m attendance ledger copy store/ledger.sqlite @secrets/mongodb_url",
         command=copy,
     )
