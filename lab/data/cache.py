@@ -89,6 +89,8 @@ def _build(source: Source, folder: Path, *, key: str, size_px: int, progress: Pr
         _write(source, building, crops, kept, unread=unread, key=key)
         del crops
         (building / "all.npy").unlink(missing_ok=True)
+        with (building / CROPS).open("rb") as file:
+            os.fsync(file.fileno())
         try:
             building.rename(folder)
         except OSError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -57,7 +57,7 @@ class PlainFaces(Dataset[tuple[RGBImage, int]]):
 
 def training_batches(
     faces: TrainingFaces, sampler: Sampler, start: Place, *, rank: int, world: int, workers: int, pinned: bool
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Batches from ``start`` on, for ever, the same whoever reads them: workers only change how soon they come."""
     loader: DataLoader[tuple[RGBImage, int]] = DataLoader(
         faces,

@@ -55,8 +55,8 @@ class UnitLength(nn.Module):
 def _of_any_size(make: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
     """The network takes faces of any size, and is not told theirs."""
 
-    def made(*, dimension: int, input_px: int) -> nn.Module:
-        return make(dimension=dimension)
+    def made(*, dimension: int, input_px: int, **numbers: object) -> nn.Module:
+        return make(dimension=dimension, **numbers)
 
     return made
 
@@ -97,7 +97,7 @@ BACKBONES: dict[str, BackboneEntry] = {
 
 
 def build_backbone(
-    name: str, *, dimension: int | None = None, input_px: int = INPUT_PX, unit: bool = False
+    name: str, *, dimension: int | None = None, input_px: int = INPUT_PX, unit: bool = False, **numbers: object
 ) -> nn.Module:
     """The untrained network of that name, or of ``timm:`` and any of timm's names.
 
@@ -106,16 +106,22 @@ def build_backbone(
         dimension: length of the embedding; the network's own by default.
         input_px: height and width of the faces, a multiple of 16.
         unit: divide by the length, for use; losses take the embedding as it is.
+        numbers: what else the network can be told, as EdgeFace its ``gamma``.
 
     Raises:
-        UsageError: no such network, or not for such faces.
+        UsageError: no such network, or not for such faces, or it has no such number.
     """
     if input_px < STEP_PX or input_px % STEP_PX:
         raise UsageError(
             f"expected faces of a multiple of {STEP_PX} pixels, got {input_px}: the product's have {INPUT_PX}"
         )
     entry = _entry(name)
-    net = entry.make(dimension=entry.dimension if dimension is None else dimension, input_px=input_px)
+    try:
+        net = entry.make(dimension=entry.dimension if dimension is None else dimension, input_px=input_px, **numbers)
+    except TypeError as error:
+        if not numbers:
+            raise
+        raise UsageError(f"backbone {name}: expected its own numbers, got {sorted(numbers)} ({error})") from error
     return UnitLength(net) if unit else net
 
 
