@@ -11,7 +11,9 @@ AttendanceError                 exit 1   anything this project raises on purpose
 └── StoreError                           the ledger or the gallery
     ├── LockHeldError                    somebody else holds the lock: says who
     ├── GalleryError
-    │   └── GalleryDamagedError          the collection can no longer be opened: rebuild it from the ledger
+    │   ├── GalleryDamagedError          the collection can no longer be opened: rebuild it from the ledger
+    │   │   └── GalleryGoneError         there is none, or not any more: lost, or made anew by somebody else
+    │   └── GalleryUnavailableError      its server is away, or says nothing
     └── LedgerError
         ├── SchemaError                  the store was written by another version
         └── LedgerUnavailableError       away, full, read-only: nothing was stored
@@ -80,6 +82,14 @@ class GalleryError(StoreError):
 
 class GalleryDamagedError(GalleryError):
     """The collection can no longer be opened; rebuild it from the ledger."""
+
+
+class GalleryGoneError(GalleryDamagedError):
+    """The collection is not there: never made, lost with the server's data, or made anew by somebody else meanwhile."""
+
+
+class GalleryUnavailableError(GalleryError):
+    """The gallery's server is away, or does not answer in time; what was written before is kept."""
 
 
 class LedgerError(StoreError):

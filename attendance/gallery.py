@@ -3,19 +3,24 @@
 The ledger is the truth and the gallery is made from it. A change goes: mark in the ledger, person's document in the
 ledger, gallery, mark away and revision raised. Whatever dies in between leaves the ledger ahead of the gallery, never
 behind it, and the next writer brings the gallery up.
+
+A gallery on a server has several writers at once and no lock. There each of them looks after its write to the gallery
+whether the ledger's document is still the one that it wrote, and writes again if not: so the last to write a template
+wrote what the ledger says.
 """
 
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
-from attendance.errors import GalleryDamagedError, ModelMismatchError
-from attendance.ledger.port import Ledger
+from attendance.errors import GalleryDamagedError, GalleryGoneError, ModelMismatchError
+from attendance.ledger.port import Ledger, PersonVersion, Setting
 from attendance.search.port import Gallery, GalleryStore
 from attendance.types import GalleryEntry, Person
 
@@ -24,6 +29,7 @@ logger = logging.getLogger(__name__)
 # Chroma normalises what it is given once more, which moves the last bits of a float32.
 _SAME_VECTOR = 1e-6
 _REBUILD_BATCH = 2000
+_OWNER = "gallery"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +94,20 @@ def reconcile(ledger: Ledger, gallery: Gallery) -> Differences:
 
     Raises ModelMismatchError when the ledger holds templates of another model.
     """
-    expected = {entry.template_id: entry for entry in _expected(ledger, gallery.card_id)}
-    found = compare(expected.values(), gallery.entries(), fault=gallery.fault)
+    # The gallery first: whatever is in it was in the ledger before, so what the ledger lacks now may go.
+    held = {entry.template_id: entry for entry in gallery.entries()}
+    people = {person.identity_id: person for person in ledger.people()}
+    expected = {e.template_id: e for person in people.values() for e in entries_of(person, gallery.card_id)}
+    found = compare(expected.values(), held.values(), fault=gallery.fault)
     changed = [expected[template_id] for template_id in (*found.missing, *found.different)]
     if changed or found.extra or ledger.template_revision().pending:
+        wrote = _Written()
+        for entry in (*changed, *(held[template_id] for template_id in found.extra)):
+            wrote.note(entry.identity_id, people.get(entry.identity_id), [entry.template_id])
         with announced(ledger):
             gallery.remove(found.extra)
             gallery.upsert(changed)
+            _settle(ledger, gallery, wrote)
         logger.warning("the gallery was behind the ledger and was brought up: %s", found)
     return found
 
@@ -104,10 +117,22 @@ def rebuild(ledger: Ledger, store: GalleryStore) -> int:
 
     Raises ModelMismatchError when the ledger holds templates of another model; the old gallery then stays.
     """
-    with store.replacement() as gallery:
-        entries = _expected(ledger, gallery.card_id)
-        for start in range(0, len(entries), _REBUILD_BATCH):
-            gallery.upsert(entries[start : start + _REBUILD_BATCH])
+    alone = True
+    entries: list[GalleryEntry] = []
+    try:
+        with store.replacement() as gallery:
+            alone = gallery.exclusive
+            entries = _expected(ledger, gallery.card_id)
+            for start in range(0, len(entries), _REBUILD_BATCH):
+                gallery.upsert(entries[start : start + _REBUILD_BATCH])
+    except GalleryGoneError as error:
+        if alone:
+            raise
+        logger.info("another rebuild overtook this one: %s", error)
+    if not alone:
+        # Others went on writing to the old gallery until it was removed.
+        with store.open() as present:
+            reconcile(ledger, present)
     if ledger.template_revision().pending:
         with announced(ledger):
             logger.info("finished the change that a writer left unfinished")
@@ -118,7 +143,8 @@ def rebuild(ledger: Ledger, store: GalleryStore) -> int:
 def open_for_writing(ledger: Ledger, store: GalleryStore) -> Iterator[Gallery]:
     """The stored gallery, in agreement with the ledger; one that is missing or damaged is made anew first.
 
-    Raises LockHeldError, ModelMismatchError, or GalleryError where disk or rights are to blame.
+    Raises LockHeldError, ModelMismatchError, GalleryUnavailableError when its server is away, or GalleryError where
+    disk or rights are to blame.
     """
     try:
         with store.open() as gallery:
@@ -129,6 +155,17 @@ def open_for_writing(ledger: Ledger, store: GalleryStore) -> Iterator[Gallery]:
         rebuild(ledger, store)
     with store.open() as gallery:
         yield gallery
+
+
+def owner_of(ledger: Ledger, *, create: bool = False) -> str:
+    """The id by which a gallery knows the ledger that it is made from; empty where it has none and none is made."""
+    while True:
+        setting = ledger.setting(_OWNER)
+        if setting is not None:
+            return str(setting.value["id"])
+        if not create:
+            return ""
+        ledger.put_setting(Setting(_OWNER, 1, {"id": uuid.uuid4().hex}))
 
 
 @contextmanager
@@ -149,6 +186,7 @@ def apply_changes(ledger: Ledger, gallery: Gallery, changes: Sequence[PersonChan
     refused: list[PersonChange] = []
     upserts: list[GalleryEntry] = []
     removals: list[str] = []
+    wrote = _Written()
     with announced(ledger):
         for change, after in zip(changes, entries, strict=True):
             if not _write(ledger, change):
@@ -157,10 +195,52 @@ def apply_changes(ledger: Ledger, gallery: Gallery, changes: Sequence[PersonChan
             upserts += after
             kept = {entry.template_id for entry in after}
             before = () if change.before is None else change.before.templates
-            removals += [template.template_id for template in before if template.template_id not in kept]
+            gone = [template.template_id for template in before if template.template_id not in kept]
+            removals += gone
+            wrote.note(_identity_of(change), change.after, [*kept, *gone])
         gallery.remove(removals)
         gallery.upsert(upserts)
+        _settle(ledger, gallery, wrote)
     return refused
+
+
+class _Written:
+    """Which document of each person the gallery was written from, and which templates that touched."""
+
+    def __init__(self) -> None:
+        self.versions: dict[str, PersonVersion | None] = {}
+        self.touched: dict[str, set[str]] = {}
+
+    def note(self, identity_id: str, person: Person | None, template_ids: Iterable[str]) -> None:
+        """Templates were written, or removed, by this document; None when there was none."""
+        self.versions[identity_id] = _version_of(person)
+        self.touched.setdefault(identity_id, set()).update(template_ids)
+
+
+def _settle(ledger: Ledger, gallery: Gallery, wrote: _Written) -> None:
+    """Write those people to the gallery again whose documents changed since, until none did."""
+    while not gallery.exclusive and wrote.versions:
+        now = {person.identity_id: person for person in ledger.people(list(wrote.versions))}
+        moved = [key for key, version in wrote.versions.items() if _version_of(now.get(key)) != version]
+        if not moved:
+            return
+        logger.info("another writer changed %d people meanwhile: writing them again", len(moved))
+        again = {key: _entries_or_none(now.get(key), gallery.card_id) for key in moved}
+        kept = {entry.template_id for entries in again.values() for entry in entries}
+        gallery.remove(sorted({template_id for key in moved for template_id in wrote.touched[key]} - kept))
+        gallery.upsert([entry for entries in again.values() for entry in entries])
+        for key, entries in again.items():
+            wrote.note(key, now.get(key), [entry.template_id for entry in entries])
+
+
+def _identity_of(change: PersonChange) -> str:
+    person = change.before if change.after is None else change.after
+    assert person is not None
+    return person.identity_id
+
+
+def _version_of(person: Person | None) -> PersonVersion | None:
+    return None if person is None else PersonVersion(person.subject_ref, person.version)
 
 
 def _expected(ledger: Ledger, card_id: str) -> list[GalleryEntry]:

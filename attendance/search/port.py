@@ -53,6 +53,11 @@ class Gallery(ABC):
         """(people, templates)."""
 
     @property
+    def exclusive(self) -> bool:
+        """Whether nobody else changes the gallery while it is open here."""
+        return True
+
+    @property
     def fault(self) -> str | None:
         """A sentence on what a rebuild would put right although the content is whole, or None."""
         return None
@@ -66,12 +71,19 @@ class GalleryStore(ABC):
         """The gallery, held until the context ends.
 
         Raises GalleryDamagedError when it cannot be opened or does not exist, ModelMismatchError when it was built
-        with another model, LockHeldError when somebody else holds it.
+        with another model, LockHeldError when somebody else holds it, GalleryUnavailableError when its server is away.
         """
 
     @abstractmethod
     def replacement(self) -> AbstractContextManager[Gallery]:
-        """A new and empty gallery that takes the old one's place when the context ends without an error, else never."""
+        """A new and empty gallery that takes the old one's place when the context ends without an error, else never.
+
+        Raises GalleryGoneError when another new one, begun later, took the place meanwhile.
+        """
+
+    @abstractmethod
+    def exists(self) -> bool:
+        """Whether a gallery was ever made here, whatever state it is in."""
 
 
 def mean_direction(vectors: Float32) -> Float32:
