@@ -11,6 +11,7 @@ from lab.command import Parser, add_common_flags, run
 from lab.evaluate.identification import add_identification
 from lab.evaluate.verification import add_verification
 from lab.listing import add_list
+from lab.train.command import add_train
 
 EXAMPLE = "example:\n  python -m lab evaluate verification --images lfw --pairs pairs.csv"
 PAGE: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
@@ -34,6 +35,7 @@ def build_parser() -> Parser:
     kinds = evaluate.add_subparsers(metavar="KIND", required=True)
     add_verification(kinds)
     add_identification(kinds)
+    add_train(commands)
     add_list(commands)
     return parser
 

@@ -23,6 +23,13 @@ def _backbones() -> Rows:
     return [{"name": name, "dimension": entry.dimension, "source": entry.source} for name, entry in BACKBONES.items()]
 
 
+def _recipes() -> Rows:
+    from lab.train.recipe_file import read_recipe, recipe_files
+
+    recipes = {name: read_recipe(path) for name, path in recipe_files().items()}
+    return [{"name": name, "description": it.description, "source": it.source} for name, it in recipes.items()]
+
+
 KINDS: dict[str, tuple[str, str, Callable[[], Rows]]] = {
     "losses": (
         "name the losses",
@@ -34,6 +41,11 @@ KINDS: dict[str, tuple[str, str, Callable[[], Rows]]] = {
         "The length of each one's embedding, and where it comes from. Any other network of timm is timm:NAME.",
         _backbones,
     ),
+    "recipes": (
+        "name the recipes",
+        "What each trains, and where its numbers come from. `python -m lab train` takes the names.",
+        _recipes,
+    ),
 }
 
 
@@ -41,7 +53,7 @@ def add_list(commands: Any) -> None:
     """The command `list` and what it lists."""
     parser = commands.add_parser(
         "list",
-        help="name the losses and backbones there are",
+        help="name the losses, backbones and recipes there are",
         description="Name what there is.",
         epilog="example:\n  python -m lab list losses",
         formatter_class=argparse.RawDescriptionHelpFormatter,

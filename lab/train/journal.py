@@ -74,8 +74,8 @@ class Journal:
             row["terms"] = dict(zip(step.names, values[1:], strict=True))
         if not math.isfinite(values[0]):
             raise DivergedError(
-                f"step {step.total}: expected a loss, got {values[0]}: lower the rate, clip the gradients, or begin with "
-                "a stage of n-softmax or li-arcface"
+                f"step {step.total}: expected a loss, got {values[0]}: lower the rate, clip the gradients, or begin "
+                "with a stage of n-softmax"
             )
         self.folder.write(row)
 

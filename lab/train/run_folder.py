@@ -71,7 +71,8 @@ class RunFolder:
 
     def last(self) -> tuple[float | None, dict[str, Any]]:
         """The last loss and the last judgement in the log."""
-        loss, figures = None, {}
+        loss: float | None = None
+        figures: dict[str, Any] = {}
         if self._log is not None:
             self._log.flush()
             for line in (self.folder / LOG).read_text(encoding="utf-8").splitlines():
