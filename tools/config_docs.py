@@ -36,7 +36,8 @@ _PAGE_HEAD = """\
 
 Every command takes `--config FILE`: YAML with any subset of these keys
 ([configs/attendance.yaml](../configs/attendance.yaml) shows them all). A flag beats the environment, the environment
-beats the file, the file beats the default. In the environment a key is `ATTENDANCE_<SECTION>__<KEY>`, such as
+beats the file, the file beats what the ledger holds for a kiosk ([operations.md](operations.md)), and that beats the
+default. In the environment a key is `ATTENDANCE_<SECTION>__<KEY>`, such as
 `ATTENDANCE_ATTENDANCE__COOLDOWN_S=60`, and its value is read as YAML; `cameras` and `sites` are lists and stand in the
 file alone. `--store` sets `store.path`.
 

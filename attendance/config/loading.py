@@ -13,12 +13,15 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from attendance.config.kiosk import fault_of
+from attendance.config.layers import Layer, flat, laid_under
+from attendance.config.layers import put as _put
 from attendance.config.sections import Settings
 from attendance.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "ATTENDANCE_"
 LISTS = ("cameras", "sites")
-SECRETS = ("service.token",)
+SECRETS = ("backup.passphrase", "service.token")
 """Keys whose value comes from the environment alone, is taken as it stands there, and is shown nowhere."""
 # A value that is an address may carry a user and password; up to the last @, since they may hold one themselves.
 _PASSWORD = re.compile(r"(?<=://).*@", re.DOTALL)
@@ -56,6 +59,7 @@ def load(
     *,
     environment: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    layers: Sequence[Layer] = (),
 ) -> Settings:
     """Read the configuration.
 
@@ -63,11 +67,12 @@ def load(
         path: YAML with any subset of the keys, or None for the defaults alone.
         environment: where ``ATTENDANCE_<SECTION>__<KEY>`` is looked up; None is the process's environment.
         overrides: values of flags by dotted key, such as ``{"store.path": Path("s")}``.
+        layers: what the ledger holds, the weakest first; everything above beats it.
 
     Raises:
         ConfigError: one line with file, line, key, value and what was expected, for the first fault found.
     """
-    found = check(path, environment=environment, overrides=overrides)
+    found = check(path, environment=environment, overrides=overrides, layers=layers)
     if isinstance(found, Settings):
         return found
     more = f" (and {len(found) - 1} more: see python -m attendance check-config)" if len(found) > 1 else ""
@@ -79,14 +84,16 @@ def check(
     *,
     environment: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    layers: Sequence[Layer] = (),
 ) -> Settings | list[Problem]:
     """As `load`, but every fault is returned, in the order of the file, and none raised."""
-    sources: dict[str, str] = {}
     try:
-        values, lines = _read(path)
-        _refuse_secrets(values, path, lines)
+        in_file, lines = _read(path)
+        _refuse_secrets(in_file, path, lines)
+        _refuse_foreign(layers)
+        values, sources = laid_under(layers, in_file)
         for variable, name, text in _from_environment(os.environ if environment is None else environment):
-            _put(values, name, text if name in SECRETS else _scalar(text))
+            _put(values, name, text if name in SECRETS else scalar(text))
             sources[name] = variable
     except _FileFaultError as fault:
         return [fault.problem]
@@ -144,6 +151,20 @@ def _refuse_secrets(values: Mapping[str, Any], path: Path | None, lines: Mapping
             raise _FileFaultError(Problem(str(path), lines.get(name), name, None, message))
 
 
+def _refuse_foreign(layers: Sequence[Layer]) -> None:
+    """What the ledger may not hold is refused, also where the command that writes settings was passed by."""
+    for layer in layers:
+        for name, value in flat(layer.values):
+            fault = None if name in LISTS else unfit_for_ledger(name)
+            if fault is not None:
+                raise _FileFaultError(Problem(layer.origin, None, name, repr(value), fault))
+
+
+def unfit_for_ledger(key: str) -> str | None:
+    """Why the ledger may not hold this dotted key for a kiosk, or None."""
+    return fault_of(key, Settings.model_fields, SECRETS)
+
+
 def _note_lines(
     node: yaml.Node | None, prefix: str, lines: dict[str, int], above: frozenset[int]
 ) -> tuple[str, int] | None:
@@ -182,27 +203,17 @@ def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, str, st
     return found
 
 
-def _scalar(text: str) -> Any:
+def scalar(text: str) -> Any:
+    """A value written in an environment variable or on the command line, read as YAML."""
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):
         return text
 
 
-def _put(values: dict[str, Any], dotted: str, value: Any) -> None:
-    *parents, last = dotted.split(".")
-    for parent in parents:
-        child = values.get(parent)
-        if not isinstance(child, dict):
-            child = {}
-            values[parent] = child
-        values = child
-    values[last] = value
-
-
 def _problem(fault: ErrorDetails, origin: str, lines: Mapping[str, int], sources: Mapping[str, str]) -> Problem:
     key = ".".join(str(part) for part in fault["loc"])
-    source = sources.get(key)
+    source = _source_of(fault["loc"], sources)
     line = _line_of(fault["loc"], lines) if source is None else None
     message, value = fault["msg"].removeprefix("Value error, "), _PASSWORD.sub("***@", repr(fault["input"]))
     if fault["type"] == "extra_forbidden":
@@ -212,6 +223,14 @@ def _problem(fault: ErrorDetails, origin: str, lines: Mapping[str, int], sources
     if key in SECRETS:
         shown = None
     return Problem(origin if source is None else source, line, key, shown, message)
+
+
+def _source_of(location: Sequence[int | str], sources: Mapping[str, str]) -> str | None:
+    for length in range(len(location), 0, -1):
+        source = sources.get(".".join(str(part) for part in location[:length]))
+        if source is not None:
+            return source
+    return None
 
 
 def _line_of(location: Sequence[int | str], lines: Mapping[str, int]) -> int | None:
