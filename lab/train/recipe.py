@@ -13,7 +13,7 @@ from lab.data.section import Section, Share
 Positive = Annotated[float, Field(gt=0.0)]
 Many = Annotated[int, Field(ge=1)]
 Amount = Annotated[float, Field(ge=0.0)]
-Number = bool | int | float | str
+Number = bool | int | float | str | tuple[float, ...]
 Unit = Literal["epochs", "iterations"]
 Precision = Literal["fp32", "bf16", "fp16"]
 
