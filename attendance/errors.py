@@ -8,6 +8,7 @@ AttendanceError                 exit 1   anything this project raises on purpose
 ├── ImageError                           one photo cannot be read or used: reason code and detail
 ├── ModelError                           weights or card: missing, damaged, of another kind
 │   └── ModelMismatchError               vectors of one model meant for the gallery of another
+├── BackupError                          a backup that cannot be written, read or restored
 └── StoreError                           the ledger or the gallery
     ├── LockHeldError                    somebody else holds the lock: says who
     ├── GalleryError
@@ -66,6 +67,10 @@ class ModelError(AttendanceError):
 
 class ModelMismatchError(ModelError):
     """Vectors of one model were about to be mixed with a gallery built by another."""
+
+
+class BackupError(AttendanceError):
+    """A backup cannot be written, read with this key, or restored here."""
 
 
 class StoreError(AttendanceError):
