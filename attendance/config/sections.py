@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from attendance.config.backup import BackupSection
 from attendance.config.base import Fraction, Identifier, Real, Whole
 from attendance.config.base import Section as _Section
+from attendance.config.kiosk import KioskSection
 from attendance.config.service import ServiceSection
 from attendance.types import Direction
+
+CHROMA_PORT = 8001
+"""The port of a Chroma server whose address names none; Chroma's own default is the service's."""
 
 
 def _index_as_text(value: Any) -> Any:
@@ -60,10 +66,29 @@ class LedgerSection(_Section):
 class SearchSection(_Section):
     """The gallery of templates."""
 
-    url: str = Field(default="", description="Empty: Chroma in the store. A server is not available yet.")
+    url: str = Field(
+        default="",
+        description="Empty: Chroma in the store. Else a Chroma server, which several builders and kiosks share: "
+        "http://host:8001. It has no authentication: keep it on an internal network.",
+    )
+    collection: str = Field(
+        default="templates",
+        pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{2,99}$",
+        description="Begins the names of the gallery's collections on a server; another one for each ledger.",
+    )
+    timeout_s: Real = Field(
+        default=30.0,
+        gt=0.0,
+        le=600.0,
+        description="Seconds that builders and commands wait for each answer of the server; a live lookup waits 1.",
+    )
+    cross_check: Fraction = Field(
+        default=0.05,
+        description="Share of the live lookups by a server that the mirror answers too, which measures the recall.",
+    )
     backend: Literal["auto", "mirror", "chroma"] = Field(
         default="auto",
-        description="Who answers live lookups: the exact mirror in memory, or a Chroma server; auto chooses.",
+        description="Who answers live lookups: the exact mirror in memory (auto takes it), or the Chroma server.",
     )
     mirror_max_templates: Whole = Field(
         default=1_000_000,
@@ -95,10 +120,21 @@ class SearchSection(_Section):
 
     @field_validator("url")
     @classmethod
-    def _is_embedded(cls, value: str) -> str:
-        if value:
-            raise ValueError("only the gallery in the store exists so far: leave it empty")
-        return value
+    def _is_server(cls, value: str) -> str:
+        """Host and port of a server, without anything else; 8001 where no port is named."""
+        if not value:
+            return value
+        fault = ValueError("expected nothing, or an address such as http://host:8001, without user, password or path")
+        try:
+            parts = urlsplit(value)
+            port = CHROMA_PORT if parts.port is None else parts.port
+        except ValueError:
+            raise fault from None
+        plain = "@" not in parts.netloc and parts.path in ("", "/") and not parts.query and not parts.fragment
+        if parts.scheme not in ("http", "https") or parts.hostname is None or not plain or any(map(str.isspace, value)):
+            raise fault
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        return f"{parts.scheme}://{host}:{port}"
 
     @model_validator(mode="after")
     def _backend_fits(self) -> SearchSection:
@@ -284,6 +320,8 @@ class Settings(_Section):
     consent: ConsentSection = Field(default_factory=ConsentSection)
     log: LogSection = Field(default_factory=LogSection)
     metrics: MetricsSection = Field(default_factory=MetricsSection)
+    kiosk: KioskSection = Field(default_factory=KioskSection)
+    backup: BackupSection = Field(default_factory=BackupSection)
     service: ServiceSection = Field(default_factory=ServiceSection)
 
     @field_validator("cameras", "sites")
