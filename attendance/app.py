@@ -7,18 +7,18 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from attendance.config import CameraSection, Settings
-from attendance.errors import UsageError
+from attendance.errors import ModelMismatchError, UsageError
 from attendance.ledger.opening import ledger_url, open_ledger
 from attendance.ledger.port import Ledger
-from attendance.search.chroma import ChromaStore, GraphSettings
+from attendance.search.chroma import ChromaStore, GraphSettings, ServerStore
 from attendance.search.port import Gallery, GalleryStore
+from attendance.types import GalleryEntry
 
 # What brings PyTorch, OpenCV or SciPy along is imported where it is used: most commands never need it.
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from attendance.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
+
+LIVE_TIMEOUT_S = 1.0
+"""How long a live lookup waits for the Chroma server before the mirror answers."""
 
 READER_WAIT_S = 2.0
 """How long a reader waits for the gallery's lock before it goes on with the ledger alone."""
@@ -146,37 +149,69 @@ class App:
         self._exit.callback(ledger.close)
         return ledger
 
-    @cached_property
+    @property
     def gallery_store(self) -> GalleryStore:
-        """Where the gallery is kept: embedded Chroma, opened under its lock."""
-        search = self.settings.search
-        graph = GraphSettings(
-            max_neighbors=search.max_neighbors, ef_construction=search.ef_construction, ef_search=search.ef_search
-        )
+        """Where the gallery is kept: embedded Chroma, opened under its lock, or a Chroma server."""
+        if self.settings.search.url:
+            return self._server_store(self.settings.search.timeout_s)
+        return self._embedded_store(self.settings.search.lock_wait_s)
+
+    def _embedded_store(self, lock_wait_s: float) -> ChromaStore:
         return ChromaStore(
-            self.store / "chroma", self.card.id, self.card.dimension, graph, lock_wait_s=search.lock_wait_s
+            self.store / "chroma", self.card.id, self.card.dimension, self._graph, lock_wait_s=lock_wait_s
+        )
+
+    def _server_store(self, timeout_s: float) -> ServerStore:
+        from attendance.gallery import owner_of
+
+        search = self.settings.search
+        return ServerStore(
+            search.url,
+            self.card.id,
+            self.card.dimension,
+            collection=search.collection,
+            owner=owner_of(self.ledger) if self.has_ledger else "",
+            settings=self._graph,
+            timeout_s=timeout_s,
+        )
+
+    @property
+    def _graph(self) -> GraphSettings:
+        search = self.settings.search
+        return GraphSettings(
+            max_neighbors=search.max_neighbors, ef_construction=search.ef_construction, ef_search=search.ef_search
         )
 
     @property
     def has_gallery(self) -> bool:
-        """Whether a gallery was ever made in the store; a missing one is made by the first writer."""
-        return (self.store / "chroma").exists()
+        """Whether a gallery was ever made; a missing one is made by the first writer."""
+        return self.gallery_store.exists() if self.settings.search.url else (self.store / "chroma").exists()
 
     @contextmanager
     def writing(self) -> Iterator[Gallery]:
         """The gallery for a writer, in agreement with the ledger; held until the context ends."""
-        from attendance.gallery import open_for_writing
+        from attendance.gallery import open_for_writing, owner_of
 
+        if self.settings.search.url:
+            owner_of(self.ledger, create=True)
         with open_for_writing(self.ledger, self.gallery_store) as gallery:
             yield gallery
 
+    def rebuild_gallery(self) -> int:
+        """Make the gallery anew from the ledger; its templates."""
+        from attendance.gallery import owner_of, rebuild
+
+        if self.settings.search.url:
+            owner_of(self.ledger, create=True)
+        return rebuild(self.ledger, self.gallery_store)
+
     def mirror(self) -> Mirror:
-        """The exact mirror of what is enrolled, as it is now."""
+        """The exact mirror of what is enrolled, as it is now; with a Chroma server it is read from the ledger alone."""
         from attendance.mirror import load_mirror
 
         return load_mirror(
             self.ledger,
-            self._patient_store.open,
+            None if self.settings.search.url else self._embedded_store(READER_WAIT_S).open,
             card_id=self.card.id,
             dimension=self.card.dimension,
             max_templates=self.settings.search.mirror_max_templates,
@@ -191,11 +226,33 @@ class App:
         self._exit.callback(follower.stop)
         return follower
 
-    @property
-    def _patient_store(self) -> GalleryStore:
-        """The gallery for a reader, who has the ledger to fall back on and does not wait for a builder."""
-        store = self.gallery_store
-        return replace(store, lock_wait_s=READER_WAIT_S) if isinstance(store, ChromaStore) else store
+    def live_gallery(self, follower: MirrorFollower) -> Gallery:
+        """Who answers live lookups: the follower's mirror, or the Chroma server with the mirror behind it."""
+        from attendance.gallery import entries_of
+        from attendance.search.served import ServedGallery
+
+        search = self.settings.search
+        if search.backend != "chroma":
+            return follower.mirror
+        card_id = self.card.id
+
+        def templates_of(identity_id: str) -> list[GalleryEntry]:
+            person = follower.people.get(identity_id)
+            try:
+                return [] if person is None else entries_of(person, card_id)
+            except ModelMismatchError:
+                # The mirror leaves them out as well, and the follower said so.
+                return []
+
+        served = ServedGallery(
+            self._server_store(min(search.timeout_s, LIVE_TIMEOUT_S)).open,
+            follower.mirror,
+            templates_of=templates_of,
+            cross_check=search.cross_check,
+        )
+        served.start()
+        self._exit.callback(served.stop)
+        return served
 
     def rule(self, gallery: Gallery) -> Callable[[], Rule]:
         """The open-set rule for a gallery, computed anew when the gallery changes."""

@@ -57,7 +57,7 @@ class FollowerHealth:
 
 def load_mirror(
     ledger: Ledger,
-    open_gallery: Callable[[], AbstractContextManager[Gallery]],
+    open_gallery: Callable[[], AbstractContextManager[Gallery]] | None,
     *,
     card_id: str,
     dimension: int,
@@ -66,19 +66,22 @@ def load_mirror(
     """The exact mirror of what is enrolled, as a kiosk starts with it.
 
     The stored gallery is read and compared, and the ledger decides where they differ; it alone serves when the gallery
-    is damaged, held by somebody else or not to be read. Raises ModelMismatchError for vectors of another model, and
-    ConfigError beyond ``max_templates``.
+    is damaged, held by somebody else or not to be read, and when ``open_gallery`` is None. Raises ModelMismatchError
+    for vectors of another model, and ConfigError beyond ``max_templates``.
     """
     differences, source = None, "ledger"
-    try:
-        # Read under the gallery's lock, the ledger is not changed between the two readings.
-        with open_gallery() as gallery:
-            revision, people, entries = _enrolled(ledger, card_id)
-            differences, source = compare(entries, gallery.entries(), fault=gallery.fault), "gallery"
-    except (GalleryError, LockHeldError) as error:
+    if open_gallery is None:
         revision, people, entries = _enrolled(ledger, card_id)
-        level = logging.WARNING if entries else logging.INFO
-        logger.log(level, "recognising from the ledger alone, because: %s", error)
+    else:
+        try:
+            # Read under the gallery's lock, the ledger is not changed between the two readings.
+            with open_gallery() as gallery:
+                revision, people, entries = _enrolled(ledger, card_id)
+                differences, source = compare(entries, gallery.entries(), fault=gallery.fault), "gallery"
+        except (GalleryError, LockHeldError) as error:
+            revision, people, entries = _enrolled(ledger, card_id)
+            level = logging.WARNING if entries else logging.INFO
+            logger.log(level, "recognising from the ledger alone, because: %s", error)
     if differences is not None and not differences.clean:
         logger.warning("gallery and ledger differ, the ledger decides: %s", differences)
     if max_templates is not None and len(entries) > max_templates:

@@ -8,7 +8,7 @@ from typing import Any
 from attendance.app import App
 from attendance.cli.base import EXIT_FAILURE, EXIT_OK, Context, add_command, add_group
 from attendance.errors import GalleryDamagedError
-from attendance.gallery import Differences, rebuild, verify
+from attendance.gallery import Differences, verify
 
 
 def register(commands: Any) -> None:
@@ -62,7 +62,7 @@ def look_at_gallery(app: App) -> tuple[Differences, int, int]:
 def rebuild_gallery(arguments: argparse.Namespace, context: Context) -> int:
     """Make it anew; the old one stays until the new one is complete."""
     with context.open_store() as app:
-        templates = rebuild(app.ledger, app.gallery_store)
+        templates = app.rebuild_gallery()
     context.say(f"rebuilt with {templates} templates")
     context.write_json({"templates": templates})
     return EXIT_OK
