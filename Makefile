@@ -68,6 +68,10 @@ bench: setup ## run the benchmarks
 lock: setup ## make requirements/*.lock anew from requirements/*.in
 	$(PY) -m tools.lock
 
+.PHONY: secrets
+secrets: ## write the secrets that docker-compose.yml asks for, once (KIOSK_HOST=name of this server for the kiosks)
+	@$(PYTHON) -m tools.container_secrets $(if $(KIOSK_HOST),--kiosk-host '$(KIOSK_HOST)')
+
 .PHONY: clean
 clean: ## remove caches
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -89,7 +89,7 @@ def _write_once(path: Path, text: str, *, mode: int = MOUNTED_MODE) -> bool:
     return True
 
 
-def note_folder(env_file: Path, folder: Path) -> bool:
+def note_folder(env_file: Path, folder: str) -> bool:
     """Tell compose where the secrets are, in the file that it reads; False where a line says so already."""
     text = env_file.read_text(encoding="utf-8") if env_file.exists() else ""
     if any(line.startswith(f"{VARIABLE}=") for line in text.splitlines()):
@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None, *, root: Path = ROOT) -> int:
     folder, env_file = root / "secrets", root / ".env"
     try:
         written = write_secrets(folder, kiosk_host=arguments.kiosk_host)
-        noted = note_folder(env_file, Path("./secrets"))
+        noted = note_folder(env_file, "./secrets")
     except (SecretsError, OSError) as error:
         print(f"secrets: {error}", file=sys.stderr)
         return 1
