@@ -47,8 +47,8 @@ class RecordFile:
 
     def __init__(self, rec: Path) -> None:
         self.rec = rec
-        self.offsets = _read_index(rec.with_suffix(".idx"))
         self._open_in: tuple[int, int] | None = None
+        self.offsets = _read_index(rec.with_suffix(".idx"))
 
     def record(self, key: int) -> Record:
         """The record of that key.
