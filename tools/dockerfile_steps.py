@@ -1,6 +1,6 @@
 """Carries out a Dockerfile's steps where no container engine runs, in a plain root file system, as root on Linux.
 
-    python -m tools.dockerfile_steps BASE WORK --build-arg TORCH_ARGS= [--run -- ARGUMENTS OF THE ENTRYPOINT]
+    python -m tools.dockerfile_steps BASE WORK --build-arg TORCH_ARGS= [--run ARGUMENTS OF THE ENTRYPOINT]
 
 BASE stands in for every outside image that a FROM names. Each stage gets a copy of it under WORK; RUN, COPY, ENV, ARG,
 USER and WORKDIR are carried out there, the rest is noted. With --run, the last stage's entrypoint then runs as its
@@ -229,7 +229,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tools.dockerfile_steps",
         description="Carry out the Dockerfile's steps in a plain root file system, as root on Linux.",
-        epilog="example: python -m tools.dockerfile_steps bookworm work --build-arg TORCH_ARGS= --run -- --version",
+        epilog="example: python -m tools.dockerfile_steps bookworm work --build-arg TORCH_ARGS= --run --version",
     )
     parser.add_argument("base", type=Path, help="root file system that stands in for the image of FROM")
     parser.add_argument("work", type=Path, help="folder for the stages and volumes; a stage there is not made again")
@@ -237,9 +237,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE", help="as docker build's")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="set inside, every time")
     parser.add_argument("--mount", action="append", default=[], metavar="HERE:THERE", help="shown inside, every time")
-    parser.add_argument("--run", action="store_true", help="run the last stage afterwards, with the arguments after --")
     parser.add_argument("--entrypoint", help="a program in place of the stage's own")
-    parser.add_argument("arguments", nargs="*", help="in place of the stage's command")
+    parser.add_argument(
+        "--run",
+        nargs=argparse.REMAINDER,
+        help="run the last stage afterwards; all that follows is in place of its command",
+    )
     options = parser.parse_args(argv)
     machine = Machine(mounts=options.mount, environment=_pairs(options.env))
     builder = Builder(
@@ -247,7 +250,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     try:
         last = builder.carry_out(parse(options.file.read_text(encoding="utf-8")))
-        return start(last, machine, options.arguments, entrypoint=options.entrypoint) if options.run else 0
+        return start(last, machine, options.run, entrypoint=options.entrypoint) if options.run is not None else 0
     except (StepError, OSError) as error:
         print(f"dockerfile_steps: {error}", file=sys.stderr)
         return 1
