@@ -11,10 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+from zoneinfo import ZoneInfo
 
 from attendance.config import CameraSection, Settings
-from attendance.errors import ModelMismatchError, UsageError
-from attendance.ledger.opening import ledger_url, open_ledger
+from attendance.errors import LedgerUnavailableError, ModelMismatchError, UsageError
+from attendance.ledger.opening import ledger_url, open_ledger, registered_zones
 from attendance.ledger.port import Ledger
 from attendance.search.chroma import ChromaStore, GraphSettings, ServerStore
 from attendance.search.port import Gallery, GalleryStore
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from attendance.embed.port import Embedder
     from attendance.enrol import EnrolPolicy
     from attendance.faces import FaceRule
+    from attendance.kept_mirror import MirrorKeeper
     from attendance.kiosk import Place
+    from attendance.ledger.reaching import ReachingLedger
     from attendance.mirror import Mirror, MirrorFollower
     from attendance.pipeline import FaceReader, LivePath, Rule
     from attendance.stills import StillReader
@@ -47,6 +50,7 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.ledger_timeout_s = 10.0
         self._exit = ExitStack()
 
     def __enter__(self) -> Self:
@@ -136,18 +140,39 @@ class App:
         section = self.settings.ledger
         return bool(section.url) or section.url_file is not None or (self.store / "ledger.sqlite").exists()
 
+    @property
+    def _ledger_url(self) -> str:
+        section = self.settings.ledger
+        return ledger_url(section.url, section.url_file)
+
+    @cached_property
+    def time_zones(self) -> dict[str, ZoneInfo]:
+        """Site id to time zone: as configured, or where no sites are configured, as the ledger registers them."""
+        zones = self.settings.time_zones()
+        if "sites" in self.settings.model_fields_set:
+            return zones
+        found = registered_zones(self._ledger_url, self.store / "ledger.sqlite", timeout_s=self.ledger_timeout_s)
+        return {**zones, **found}
+
     @cached_property
     def ledger(self) -> Ledger:
         """The ledger, opened; made where there is none."""
-        section = self.settings.ledger
         ledger = open_ledger(
-            ledger_url(section.url, section.url_file),
+            self._ledger_url,
             self.store / "ledger.sqlite",
             cooldown_s=self.settings.attendance.cooldown_s,
-            time_zones=self.settings.time_zones(),
+            time_zones=self.time_zones,
+            timeout_s=self.ledger_timeout_s,
         )
         self._exit.callback(ledger.close)
         return ledger
+
+    @cached_property
+    def reaching_ledger(self) -> ReachingLedger:
+        """The ledger of a running kiosk, opened when it can be reached."""
+        from attendance.ledger.reaching import ReachingLedger
+
+        return ReachingLedger(lambda: self.ledger)
 
     @property
     def gallery_store(self) -> GalleryStore:
@@ -217,11 +242,29 @@ class App:
             max_templates=self.settings.search.mirror_max_templates,
         )
 
-    def follower(self) -> MirrorFollower:
-        """The mirror, following the ledger until the app is closed."""
+    def follower(self, *, keeper: MirrorKeeper | None = None) -> MirrorFollower:
+        """The mirror, following the ledger until the app is closed.
+
+        With a ``keeper`` the last mirror on disk serves where the ledger is away, and is kept up from then on.
+        """
         from attendance.mirror import MirrorFollower
 
-        follower = MirrorFollower(self.ledger, self.mirror(), follow_s=self.settings.search.follow_s)
+        try:
+            # Asked through what the kiosk asks later, so that it knows from the start whether the ledger is there.
+            self.reaching_ledger.template_revision()
+            mirror = self.mirror()
+        except LedgerUnavailableError as error:
+            kept = None if keeper is None else keeper.load()
+            if kept is None:
+                raise
+            _log.warning("recognising from the mirror on disk, because: %s", error)
+            mirror = kept.mirror(self.card.id, self.card.dimension)
+        follower = MirrorFollower(
+            self.reaching_ledger,
+            mirror,
+            follow_s=self.settings.search.follow_s,
+            keep=(lambda people, revision: None) if keeper is None else keeper.keep,
+        )
         follower.start()
         self._exit.callback(follower.stop)
         return follower
@@ -372,7 +415,7 @@ class App:
             camera.id,
             camera.site,
             camera.direction,
-            self.settings.time_zones()[camera.site],
+            self.time_zones[camera.site],
         )
 
     def attested_by(self) -> str:

@@ -9,21 +9,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Protocol
 
 from attendance.errors import AttendanceError, ConfigError, GalleryError, LockHeldError, ModelMismatchError
 from attendance.gallery import Differences, compare, entries_of
-from attendance.ledger.port import Ledger, PersonVersion
+from attendance.ledger.port import Ledger, PersonVersion, TemplateRevision
 from attendance.search.exact import ExactGallery
 from attendance.search.port import Gallery
 from attendance.types import GalleryEntry, Person
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_WAIT_S = 30.0
+_LONGEST_WAIT_S = 5.0
 _JOIN_S = 10.0
 
 
@@ -53,6 +54,22 @@ class FollowerHealth:
     age_s: float
     failures: int
     error: str | None
+
+
+class Enrolment(Protocol):
+    """What the follower asks of the ledger; failures are the port's."""
+
+    def template_revision(self) -> TemplateRevision:
+        """See the port."""
+
+    def person_versions(self) -> dict[str, PersonVersion]:
+        """See the port."""
+
+    def people(self, identity_ids: Sequence[str] | None = None) -> list[Person]:
+        """See the port."""
+
+
+Keep = Callable[[Mapping[str, Person], int], None]
 
 
 def load_mirror(
@@ -105,16 +122,26 @@ class MirrorFollower:
     """Follows the ledger in a thread of its own between `start` and `stop`. Reading is safe from any thread.
 
     ``follow_s``: seconds between looks. ``resync_s``: seconds after which all versions are compared even though the
-    revision stands still, in case a writer changed people without raising it.
+    revision stands still, in case a writer changed people without raising it. ``keep`` is given the people and the
+    revision after every look that succeeded: the same mapping again where nobody changed.
     """
 
-    def __init__(self, ledger: Ledger, mirror: Mirror, *, follow_s: float, resync_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        ledger: Enrolment,
+        mirror: Mirror,
+        *,
+        follow_s: float,
+        resync_s: float = 30.0,
+        keep: Keep = lambda people, revision: None,
+    ) -> None:
         self._ledger = ledger
         self._mirror = mirror.gallery
         self._people: Mapping[str, Person] = MappingProxyType(dict(mirror.people))
         self._revision = mirror.revision
         self._follow_s = follow_s
         self._resync_s = resync_s
+        self._keep = keep
         self._looked_at = self._compared_at = time.monotonic()
         self._failures = 0
         self._error: str | None = None
@@ -160,6 +187,7 @@ class MirrorFollower:
             self._compared_at = time.monotonic()
         self._revision = now.revision
         self._looked_at = time.monotonic()
+        self._keep(self._people, self._revision)
 
     def _run(self) -> None:
         wait_s = self._follow_s

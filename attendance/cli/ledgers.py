@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from attendance.cli.base import EXIT_OK, Context, add_command, add_group
 from attendance.errors import UsageError
 from attendance.ledger.copying import copy_ledger
-from attendance.ledger.opening import is_server, ledger_url, open_ledger
+from attendance.ledger.opening import is_server, ledger_url, open_ledger, registered_zones
 from attendance.ledger.port import Ledger
 
 
@@ -84,4 +84,7 @@ def _place(text: str) -> Path | str:
 def _open(place: Path | str, context: Context) -> Ledger:
     settings = context.settings
     url, path = ("", place) if isinstance(place, Path) else (place, settings.store.path / "ledger.sqlite")
-    return open_ledger(url, path, cooldown_s=settings.attendance.cooldown_s, time_zones=settings.time_zones())
+    zones = settings.time_zones()
+    if "sites" not in settings.model_fields_set:
+        zones |= registered_zones(url, path)
+    return open_ledger(url, path, cooldown_s=settings.attendance.cooldown_s, time_zones=zones)

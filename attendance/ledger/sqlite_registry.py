@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from abc import abstractmethod
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
 
+from attendance.ledger import connection, schema
+from attendance.ledger.port import Setting
 from attendance.ledger.registry import Register, Registered, Registry, from_json, to_json
 
+_SINCE = 2
 _KEYS = {Register.CAMERAS: "camera_id", Register.SITES: "site_id", Register.HEALTH: "kiosk_id"}
 
 
@@ -48,6 +53,18 @@ def read(db: sqlite3.Connection, register: Register) -> list[Registered]:
     """Every document of a register, by key."""
     found = db.execute(f"SELECT {_KEYS[register]}, version, value FROM {register} ORDER BY 1")
     return [Registered(key, version, from_json(value)) for key, version, value in found]
+
+
+def peek(
+    path: Path, *, keys: Sequence[str], timeout_s: float
+) -> tuple[dict[str, Setting], list[Registered], list[Registered]]:
+    """The settings of these keys, cameras and sites of a file, which is not changed; nothing from an older schema."""
+    with connection.translated(path), closing(connection.connect(path, busy_timeout_s=timeout_s)) as db:
+        if schema.version_of(db, known=len(schema.MIGRATIONS)) < _SINCE:
+            return {}, [], []
+        found = db.execute("SELECT key, version, value FROM settings").fetchall()
+        settings = {key: Setting(key, version, json.loads(value)) for key, version, value in found if key in keys}
+        return settings, read(db, Register.CAMERAS), read(db, Register.SITES)
 
 
 def _insert(db: sqlite3.Connection, register: Register, documents: Sequence[Registered]) -> int:

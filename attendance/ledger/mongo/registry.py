@@ -10,8 +10,9 @@ from typing import Any
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from attendance.ledger.mongo import documents
+from attendance.ledger.mongo import client, documents
 from attendance.ledger.mongo.client import Collections, Document
+from attendance.ledger.port import Setting
 from attendance.ledger.registry import Register, Registered, Registry
 
 _DUPLICATE = 11000
@@ -66,6 +67,17 @@ class MongoRegistry(Registry):
 def read(db: Collections, register: Register) -> list[Registered]:
     """Every document of a register, by key."""
     return [_registered(each) for each in db[register].find().sort("_id", 1)]
+
+
+def peek(
+    url: str, *, keys: Sequence[str], timeout_s: float
+) -> tuple[dict[str, Setting], list[Registered], list[Registered]]:
+    """The settings of these keys, cameras and sites of a database, which is not changed."""
+    with client.translated(url), client.connect(url, timeout_s=timeout_s) as server:
+        db = server.get_default_database(client.DEFAULT_DATABASE)
+        found = list(db["settings"].find({"_id": {"$in": list(keys)}}))
+        settings = {each["_id"]: Setting(each["_id"], each["version"], each["value"]) for each in found}
+        return settings, read(db, Register.CAMERAS), read(db, Register.SITES)
 
 
 def _document(document: Registered) -> Document:
