@@ -69,7 +69,7 @@ def check_config(arguments: argparse.Namespace, context: Context) -> int:
             print(problem, file=sys.stderr)
         context.write_json({"valid": False, "problems": [_fault(asdict(problem)) for problem in found]})
         return EXIT_USAGE
-    values = _without_passwords(found)
+    values = without_passwords(found)
     for section, value in values.items():
         for key, shown in _flat(section, value):
             context.say(f"{key} = {shown}")
@@ -82,7 +82,8 @@ def _fault(problem: dict[str, Any]) -> dict[str, Any]:
     return {"file": problem.pop("origin"), **problem}
 
 
-def _without_passwords(settings: Settings) -> dict[str, Any]:
+def without_passwords(settings: Settings) -> dict[str, Any]:
+    """Every value in force, as it can be shown."""
     from attendance.camera import mask_source
 
     values = settings.model_dump(mode="json")

@@ -120,7 +120,7 @@ def _copy_people(source: Ledger, target: Ledger, note: Note, progress: Progress,
 
 def _copy_punches(source: Ledger, target: Ledger, note: Note, progress: Progress, *, at_once: int) -> tuple[int, int]:
     count = written = 0
-    for query in _parts(source, at_once):
+    for query in stretches(source, at_once):
         wanted = source.digest("punches", query)
         if target.digest("punches", query) != wanted:
             written += target.import_punches(source.punches(query))
@@ -131,7 +131,7 @@ def _copy_punches(source: Ledger, target: Ledger, note: Note, progress: Progress
     return count, written
 
 
-def _parts(source: Ledger, at_once: int) -> Iterator[PunchQuery]:
+def stretches(source: Ledger, at_once: int) -> Iterator[PunchQuery]:
     """Stretches of time that together hold every punch, each about ``at_once`` of them."""
     since: datetime | None = None
     while True:

@@ -1,0 +1,1 @@
+"""Backups of everything that cannot be made again: one encrypted file, and the way back from it."""
