@@ -69,8 +69,8 @@ lock: setup ## make requirements/*.lock anew from requirements/*.in
 	$(PY) -m tools.lock
 
 .PHONY: secrets
-secrets: ## write the secrets that docker-compose.yml asks for, once (KIOSK_HOST=name of this server for the kiosks)
-	@$(PYTHON) -m tools.container_secrets $(if $(KIOSK_HOST),--kiosk-host '$(KIOSK_HOST)')
+secrets: ## write the secrets that docker-compose.yml asks for, once (KIOSK_HOST=name of this server for the kiosks, MONGO_TLS=1)
+	@$(PYTHON) -m tools.container_secrets $(if $(KIOSK_HOST),--kiosk-host '$(KIOSK_HOST)') $(if $(MONGO_TLS),--mongo-tls)
 
 .PHONY: clean
 clean: ## remove caches

@@ -38,13 +38,16 @@ class SecretsError(Exception):
     """The secrets cannot be written or do not fit each other; the message says what to do."""
 
 
-def write_secrets(folder: Path, *, kiosk_host: str) -> list[Path]:
-    """Write what is missing in `folder` and return it; SecretsError where what is there does not fit."""
+def write_secrets(folder: Path, *, kiosk_host: str, mongo_tls: bool = False) -> list[Path]:
+    """Write what is missing in `folder` and return it; SecretsError where what is there does not fit.
+
+    `kiosk_host` is the server's name for the kiosks; with `mongo_tls` the containers' own addresses ask for TLS too.
+    """
     folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     folder.chmod(FOLDER_MODE)
     written = [path for path in map(folder.joinpath, PASSWORDS) if _write_once(path, secrets.token_urlsafe(32))]
     held = {name: _read(folder / name) for name in PASSWORDS}
-    for name, address in _addresses(held, kiosk_host).items():
+    for name, address in _addresses(held, kiosk_host, mongo_tls).items():
         mode = KEPT_MODE if ADDRESSES[name][3] else MOUNTED_MODE
         if _write_once(folder / name, address, mode=mode):
             written.append(folder / name)
@@ -53,10 +56,11 @@ def write_secrets(folder: Path, *, kiosk_host: str) -> list[Path]:
     return written
 
 
-def _addresses(held: dict[str, str], kiosk_host: str) -> dict[str, str]:
+def _addresses(held: dict[str, str], kiosk_host: str, mongo_tls: bool) -> dict[str, str]:
     found = {}
+    inside = "?tls=true&tlsCAFile=/run/secrets/mongo_ca" if mongo_tls else ""
     for name, (password, user, database, leaves) in ADDRESSES.items():
-        host, options = (kiosk_host, "?tls=true") if leaves else ("mongo", "")
+        host, options = (kiosk_host, "?tls=true") if leaves else ("mongo", inside)
         found[name] = f"mongodb://{user}:{quote(held[password], safe='')}@{host}:27017/{database}{options}"
     return found
 
@@ -109,10 +113,11 @@ def main(argv: Sequence[str] | None = None, *, root: Path = ROOT) -> int:
     parser.add_argument(
         "--kiosk-host", default=socket.gethostname(), metavar="NAME", help="name of this server, as the kiosks reach it"
     )
+    parser.add_argument("--mongo-tls", action="store_true", help="the containers speak TLS to MongoDB too")
     arguments = parser.parse_args(argv)
     folder, env_file = root / "secrets", root / ".env"
     try:
-        written = write_secrets(folder, kiosk_host=arguments.kiosk_host)
+        written = write_secrets(folder, kiosk_host=arguments.kiosk_host, mongo_tls=arguments.mongo_tls)
         noted = note_folder(env_file, "./secrets")
     except (SecretsError, OSError) as error:
         print(f"secrets: {error}", file=sys.stderr)

@@ -72,6 +72,13 @@ def test_the_addresses_reach_their_servers_as_their_users(tmp_path: Path) -> Non
     assert unquote(urlsplit(held["kiosk_ledger_url"]).password or "") == "p@ss/w:rd %?#&"
 
 
+def test_with_tls_the_containers_ask_for_it_too(tmp_path: Path) -> None:
+    main(["--mongo-tls"], root=tmp_path)
+    held = contents(tmp_path)
+    for name in ("mongo_admin_url", "ledger_url"):
+        assert held[name].endswith("?tls=true&tlsCAFile=/run/secrets/mongo_ca")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
