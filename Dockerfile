@@ -31,7 +31,7 @@ LABEL org.opencontainers.image.title="face-attendance" \
 # A number, so that an orchestrator can see that it is not root, and volumes keep their owner from image to image.
 RUN groupadd --gid 10001 attendance \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin attendance \
-    && install -d -o 10001 -g 10001 -m 0700 /data
+    && install -d -o 10001 -g 10001 -m 0700 /data /data/store
 COPY --from=build /opt/attendance /opt/attendance
 # All that is written goes below /data: the root may be read-only. numba keeps there what it compiled.
 ENV PATH=/opt/attendance/bin:/usr/local/bin:/usr/bin:/bin \
