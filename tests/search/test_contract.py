@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from attendance.errors import GalleryError, ModelMismatchError
-from attendance.search.chroma import open_chroma
+from attendance.search.chroma import GraphSettings, ServerStore, open_chroma
 from attendance.search.exact import ExactGallery
 from attendance.search.port import Gallery
 from attendance.types import Candidate, Float32, GalleryEntry
+from tests.search.server import fresh_name, shared_server
 
 DIMENSION = 8
 
@@ -32,7 +33,21 @@ def _chroma(folder: Path) -> AbstractContextManager[Gallery]:
     return open_chroma(folder / "chroma", card_id="card-a", dimension=DIMENSION, sync_threshold=50)
 
 
-GALLERIES: dict[str, Callable[[Path], AbstractContextManager[Gallery]]] = {"exact": _exact, "chroma": _chroma}
+@contextmanager
+def _server(_: Path) -> Iterator[Gallery]:
+    graph = GraphSettings(sync_threshold=50)
+    store = ServerStore(shared_server().url, "card-a", DIMENSION, collection=fresh_name(), settings=graph)
+    with store.replacement():
+        pass
+    with store.open() as gallery:
+        yield gallery
+
+
+GALLERIES: dict[str, Callable[[Path], AbstractContextManager[Gallery]]] = {
+    "exact": _exact,
+    "chroma": _chroma,
+    "server": _server,
+}
 
 
 @pytest.fixture(params=sorted(GALLERIES))
