@@ -29,6 +29,7 @@ from benchmarks.report import Table, write_result
 
 START = datetime(2026, 1, 1, 5, tzinfo=UTC)
 ZONES = {"main": ZoneInfo("Europe/Berlin"), "annex": ZoneInfo("America/New_York")}
+CARD = "dlib-resnet29"
 BATCH = 5000
 QUERIES = 200
 
@@ -57,14 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _measure(folder: Path, punches: int, people: int) -> list[tuple[str, str, str, str]]:
     rows = []
     with _file(folder / "source.sqlite") as source:
-        _fill(source, punches, people)
+        fill(source, punches=punches, people=people)
         with _file(folder / "copy.sqlite") as copy:
             rows.append(_timed("SQLite to SQLite", lambda: copy_ledger(source, copy)))
-        with _server(folder) as url, MongoLedger(url, cooldown_s=300.0, time_zones=ZONES, timeout_s=60.0) as server:
-            rows.append(_timed("SQLite to MongoDB's protocol", lambda: copy_ledger(source, server)))
+        with server(folder) as url, MongoLedger(url, cooldown_s=300.0, time_zones=ZONES, timeout_s=60.0) as remote:
+            rows.append(_timed("SQLite to MongoDB's protocol", lambda: copy_ledger(source, remote)))
             with _file(folder / "back.sqlite") as back:
-                rows.append(_timed("MongoDB's protocol to SQLite", lambda: copy_ledger(server, back)))
-            rows.append(_same_answers(source, server, people))
+                rows.append(_timed("MongoDB's protocol to SQLite", lambda: copy_ledger(remote, back)))
+            rows.append(_same_answers(source, remote, people))
     return rows
 
 
@@ -99,39 +100,46 @@ def _file(path: Path) -> SqliteLedger:
 
 
 @contextmanager
-def _server(folder: Path) -> Iterator[str]:
+def server(folder: Path) -> Iterator[str]:
+    """The URL of an empty database to measure with, for as long as the context lasts."""
     outside = os.environ.get("MONGODB_URL", "")
     if outside:
         yield outside
         return
     from tests.ledger.server import Server
 
-    server = Server(folder / "server")
+    process = Server(folder / "server")
     try:
-        yield server.url("bench")
+        yield process.url("bench")
     finally:
-        server.stop()
+        process.stop()
 
 
-def _fill(ledger: Ledger, punches: int, people: int) -> None:
+def fill(ledger: Ledger, *, punches: int, people: int, templates: int = 1) -> None:
+    """People with so many templates each, and punches over sixty days at two sites; the same ones every time."""
     chance, noise = random.Random(1), np.random.default_rng(1)
     for start in range(0, people, BATCH):
-        ledger.import_people([_person(n, noise) for n in range(start, min(start + BATCH, people))])
+        ledger.import_people([_person(n, templates, noise) for n in range(start, min(start + BATCH, people))])
     for start in range(0, punches, BATCH):
         ledger.import_punches([_punch(n, people, chance) for n in range(start, min(start + BATCH, punches))])
     ledger.rebuild_attendance()
 
 
-def _person(number: int, noise: np.random.Generator) -> Person:
-    template = Template(
-        template_id=f"template-{number}",
-        vector=noise.standard_normal(128).astype(np.float32),
-        card_id="card",
-        source_label="photos",
-        path=f"{number}/1.jpg",
-        sha256=f"{number:064x}",
-        batch="batch",
-        created_at=START,
+def _person(number: int, templates: int, noise: np.random.Generator) -> Person:
+    vectors = noise.standard_normal((templates, 128)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    made = tuple(
+        Template(
+            template_id=f"template-{number}-{index}",
+            vector=vector,
+            card_id=CARD,
+            source_label="photos",
+            path=f"{number}/{index}.jpg",
+            sha256=f"{number:064x}",
+            batch="batch",
+            created_at=START,
+        )
+        for index, vector in enumerate(vectors)
     )
     return Person(
         identity_id=f"person-{number:05d}",
@@ -139,7 +147,7 @@ def _person(number: int, noise: np.random.Generator) -> Person:
         version=1,
         created_at=START,
         consent=Consent(policy="attested", version="1", at=START, by="operator"),
-        templates=(template,),
+        templates=made,
     )
 
 
@@ -161,7 +169,7 @@ def _punch(number: int, people: int, chance: random.Random) -> Punch:
         runner_up_similarity=None,
         margin=None,
         threshold=0.9,
-        card_id="card",
+        card_id=CARD,
         template_revision=1,
         track_id=number,
     )
