@@ -1,8 +1,8 @@
 """Backup and restore of 100,000 punches and 5,000 people: seconds, and whether every report is the same afterwards.
 
 Each command is run as a user runs it, start of Python included; a restore ends with the gallery made anew. The server
-is the one that MONGODB_URL names (an empty database on it, and one of that name with _back, are needed), else SecantusDB,
-which stands in for it in the tests and is written in Python: its figures say nothing about the speed of MongoDB.
+is the one that MONGODB_URL names (an empty database on it, and one of that name with _back, are needed), else
+SecantusDB, which stands in for it in the tests and is written in Python: its figures say nothing about MongoDB's speed.
 """
 
 from __future__ import annotations
