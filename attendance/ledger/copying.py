@@ -1,21 +1,23 @@
-"""Copying a ledger into another, of the same or another kind: in batches, each compared by count and hash.
+"""Copying a ledger into another, of the same or another kind: in batches, each read back and compared.
 
-A batch that is already there is recognised by its hash and left out, so a copy that was interrupted goes on where it
-was. What is in the target and not in the source makes a batch differ, and is an error: a copy is a copy.
+A batch that is already there is recognised and left out, so a copy that was interrupted goes on where it was; between
+two files all punches are carried over in one step before, which is done as a whole or not at all. What is in the target
+and not in the source makes a batch differ, and is an error: a copy is a copy.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from attendance.errors import LedgerError
-from attendance.ledger.digests import Digest, people_digest
+from attendance.ledger.digests import Digest, digest_of, people_digest
 from attendance.ledger.port import Ledger, PunchQuery
 from attendance.ledger.registry import COPIED
+from attendance.ledger.rows import Record
 
 logger = logging.getLogger(__name__)
 
@@ -55,21 +57,21 @@ def copy_ledger(
     Nobody should write to either meanwhile. LedgerError names the first thing that differs.
     """
     found = hashlib.sha256()
-    # Asked for first, since it brings the source to the present rules, and its zones with it.
-    attendance = source.digest("attendance")
+    # It brings the zones of the source to the present rules too.
+    source.bring_to_rules()
     target.import_zones(source.zones())
     settings, new_settings = _copy_settings(source, target, found.update)
     registered, new_registered = _copy_registry(source, target, found.update)
     people, new_people = _copy_people(source, target, found.update, progress, at_once=people_at_once)
-    punches, new_punches = _copy_punches(source, target, found.update, progress, at_once=punches_at_once)
-    _demand("attendance rows", attendance, target.digest("attendance"))
-    found.update(attendance.sha256.encode())
+    parts = list(stretches(source, punches_at_once))
+    punches, new_punches = _copy_punches(source, target, parts, found.update, progress)
+    attendance = _compare_attendance(source, target, parts, found.update)
     return Copied(
         people=people,
         punches=punches,
         settings=settings,
         registered=registered,
-        attendance=attendance.count,
+        attendance=attendance,
         written=new_settings + new_registered + new_people + new_punches,
         sha256=found.hexdigest(),
     )
@@ -109,7 +111,9 @@ def _copy_people(source: Ledger, target: Ledger, note: Note, progress: Progress,
         wanted = people_digest(people)
         if people_digest(target.people(part)) != wanted:
             written += target.import_people(people)
-            _demand(f"people from {part[0]} to {part[-1]}", wanted, people_digest(target.people(part)))
+            got = people_digest(target.people(part))
+            if got != wanted:
+                raise _differ(f"people from {part[0]} to {part[-1]}", _shown(wanted), _shown(got))
         note(wanted.sha256.encode())
         progress("people", len(part))
     extra = sorted(set(target.person_versions()) - set(ids))
@@ -118,17 +122,35 @@ def _copy_people(source: Ledger, target: Ledger, note: Note, progress: Progress,
     return len(ids), written
 
 
-def _copy_punches(source: Ledger, target: Ledger, note: Note, progress: Progress, *, at_once: int) -> tuple[int, int]:
-    count = written = 0
-    for query in stretches(source, at_once):
-        wanted = source.digest("punches", query)
-        if target.digest("punches", query) != wanted:
-            written += target.import_punches(source.punches(query))
-            _demand(f"punches {_span(query)}", wanted, target.digest("punches", query))
-        note(wanted.sha256.encode())
-        count += wanted.count
-        progress("punches", wanted.count)
+def _copy_punches(
+    source: Ledger, target: Ledger, parts: Sequence[PunchQuery], note: Note, progress: Progress
+) -> tuple[int, int]:
+    count, written = 0, target.adopt(source)
+    for query in parts:
+        theirs = source.records("punches", query)
+        if not _holds(target, query) or target.records("punches", query) != theirs:
+            written += target.import_records(theirs)
+            _demand("punches", query, theirs, target.records("punches", query))
+        note(digest_of(theirs).sha256.encode())
+        count += len(theirs)
+        progress("punches", len(theirs))
     return count, written
+
+
+def _holds(ledger: Ledger, query: PunchQuery) -> bool:
+    """Whether there is a punch in a stretch of time."""
+    first = ledger.moment_after(query.since, 0)
+    return first is not None and (query.until is None or first < query.until)
+
+
+def _compare_attendance(source: Ledger, target: Ledger, parts: Sequence[PunchQuery], note: Note) -> int:
+    count = 0
+    for query in parts:
+        theirs = source.records("attendance", query)
+        _demand("attendance rows", query, theirs, target.records("attendance", query))
+        note(digest_of(theirs).sha256.encode())
+        count += len(theirs)
+    return count
 
 
 def stretches(source: Ledger, at_once: int) -> Iterator[PunchQuery]:
@@ -144,9 +166,9 @@ def stretches(source: Ledger, at_once: int) -> Iterator[PunchQuery]:
         since = until
 
 
-def _demand(what: str, wanted: Digest, got: Digest) -> None:
+def _demand(what: str, query: PunchQuery, wanted: Sequence[Record], got: Sequence[Record]) -> None:
     if wanted != got:
-        raise _differ(what, _shown(wanted), _shown(got))
+        raise _differ(f"{what} {_span(query)}", _shown(digest_of(wanted)), _shown(digest_of(got)))
 
 
 def _differ(what: str, expected: str, got: str) -> LedgerError:

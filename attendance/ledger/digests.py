@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from attendance.ledger import rows
 from attendance.types import Person
+
+_BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +29,10 @@ def digest_of(records: Iterable[Sequence[Any]]) -> Digest:
     """
     count = 0
     found = hashlib.sha256()
-    for record in records:
-        count += 1
-        found.update(repr(tuple(record)).encode("utf-8", "surrogatepass"))
-        found.update(b"\n")
+    rest = iter(records)
+    while batch := [repr(tuple(record)) for record in islice(rest, _BATCH)]:
+        count += len(batch)
+        found.update(("\n".join(batch) + "\n").encode("utf-8", "surrogatepass"))
     return Digest(count, found.hexdigest())
 
 

@@ -18,7 +18,10 @@ from typing import Any, Literal, NamedTuple, Self
 from attendance.errors import LedgerError
 from attendance.ledger.digests import Digest
 from attendance.ledger.registry import Registry
+from attendance.ledger.rows import Record, punch_row
 from attendance.types import AttendanceRow, Person, Punch
+
+Kind = Literal["punches", "attendance"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +152,22 @@ class Ledger(Registry):
         """
 
     @abstractmethod
-    def import_punches(self, punches: Sequence[Punch]) -> int:
-        """Insert the punches whose event ids are not there; how many were inserted.
+    def import_records(self, punches: Sequence[Record]) -> int:
+        """Insert the punches, as `records` gives them, whose event ids are not there; how many were inserted.
 
         The attendance rows of their sites are counted anew before they are used next.
         """
+
+    def import_punches(self, punches: Sequence[Punch]) -> int:
+        """As `import_records`, of punches."""
+        return self.import_records([punch_row(punch) for punch in punches])
+
+    def adopt(self, source: Ledger) -> int:
+        """Take every punch and attendance row of a ledger of the same kind at once, where there is no punch yet.
+
+        How many punches; 0 also where there is no such short way. The people must have been imported before.
+        """
+        return 0
 
     @abstractmethod
     def import_settings(self, settings: Sequence[Setting]) -> int:
@@ -168,8 +182,19 @@ class Ledger(Registry):
         """When the punch was observed that has ``punches`` others before it from ``since`` on; None with fewer."""
 
     @abstractmethod
-    def digest(self, of: Literal["punches", "attendance"], query: PunchQuery = EVERYTHING) -> Digest:
-        """The digest of what `punches` or `attendance` would give for ``since`` and ``until`` of the query."""
+    def bring_to_rules(self) -> None:
+        """Count the sites anew whose attendance rows come from other rules than the present ones, or were imported."""
+
+    @abstractmethod
+    def records(self, of: Kind, query: PunchQuery = EVERYTHING) -> list[Record]:
+        """What `punches` or `attendance` would give for ``since`` and ``until`` of the query, as tuples of columns.
+
+        Columns and values are those of `rows`, the same whatever the adapter: quick to compare and to carry over.
+        """
+
+    @abstractmethod
+    def digest(self, of: Kind, query: PunchQuery = EVERYTHING) -> Digest:
+        """The digest of `records`."""
 
     @abstractmethod
     def close(self) -> None:

@@ -26,11 +26,15 @@ PUNCH = (
     "similarity, runner_up_ref, runner_up_similarity, margin, threshold, card_id, template_revision, track_id, "
     "liveness, chain_hash"
 )
+SITE_OF_PUNCH = PUNCH.split(", ").index("site")
 SEEN = "event_id, subject_ref, site, direction, observed_at, journal_id, journal_counter, camera_id"
 ATTENDANCE = (
     "event_id, subject_ref, identity_id, site, camera_id, observed_at, local_day, local_time, time_zone, direction, "
     "rules"
 )
+
+Record = tuple[Any, ...]
+"""The `PUNCH` or `ATTENDANCE` columns as every adapter gives them: text, whole numbers, float64 numbers and None."""
 
 
 def holes(columns: str) -> str:

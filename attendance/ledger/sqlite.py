@@ -11,11 +11,11 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from attendance.errors import LedgerError
@@ -23,8 +23,8 @@ from attendance.ledger import bulk, connection, rows, schema
 from attendance.ledger.counting import chain_of, changes, counted_in_order, order_of
 from attendance.ledger.digests import Digest, digest_of
 from attendance.ledger.instants import from_text, to_text
-from attendance.ledger.port import EVERYTHING, Ledger, PersonVersion, PunchQuery, Recorded, Setting
-from attendance.ledger.rows import Seen
+from attendance.ledger.port import EVERYTHING, Kind, Ledger, PersonVersion, PunchQuery, Recorded, Setting
+from attendance.ledger.rows import Record, Seen
 from attendance.ledger.rules import Rules, SiteRules, attendance_row
 from attendance.ledger.sqlite_registry import SqliteRegistry
 from attendance.types import AttendanceRow, Person, Punch, Template
@@ -80,13 +80,13 @@ class SqliteLedger(SqliteRegistry, Ledger):
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """One write transaction: all of it or, on any error, nothing."""
-        with self._write_lock, connection.translated(self.path), _transaction(self._writer, "BEGIN IMMEDIATE"):
+        with self._write_lock, connection.translated(self.path), connection.transaction(self._writer):
             yield self._writer
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """One read transaction: everything read in it is of one moment."""
-        with self._read_lock, connection.translated(self.path), _transaction(self._reader, "BEGIN"):
+        with self._read_lock, connection.translated(self.path), connection.transaction(self._reader, "BEGIN"):
             yield self._reader
 
     def insert_person(self, person: Person) -> bool:
@@ -222,7 +222,7 @@ class SqliteLedger(SqliteRegistry, Ledger):
             return [rows.punch(row) for row in found]
 
     def attendance(self, query: PunchQuery = EVERYTHING) -> list[AttendanceRow]:
-        self._bring_all_to_rules()
+        self.bring_to_rules()
         where, values = _conditions(query, "identity_id = ?")
         with self._reading() as db:
             found = db.execute(
@@ -230,7 +230,7 @@ class SqliteLedger(SqliteRegistry, Ledger):
             )
             return [rows.attendance(row) for row in found]
 
-    def _bring_all_to_rules(self) -> None:
+    def bring_to_rules(self) -> None:
         with self._reading() as db:
             sites = db.execute("SELECT site_id, time_zone, rules FROM counting ORDER BY site_id").fetchall()
         old = [
@@ -261,9 +261,15 @@ class SqliteLedger(SqliteRegistry, Ledger):
         with self._writing() as db:
             return bulk.insert_people(db, people)
 
-    def import_punches(self, punches: Sequence[Punch]) -> int:
+    def import_records(self, punches: Sequence[Record]) -> int:
         with self._writing() as db:
             return bulk.insert_punches(db, punches)
+
+    def adopt(self, source: Ledger) -> int:
+        if not isinstance(source, SqliteLedger):
+            return 0
+        with self._write_lock, connection.translated(self.path):
+            return bulk.adopt(self._writer, source.path)
 
     def import_settings(self, settings: Sequence[Setting]) -> int:
         with self._writing() as db:
@@ -280,29 +286,28 @@ class SqliteLedger(SqliteRegistry, Ledger):
             row = db.execute(moment, (*values, punches)).fetchone()
             return None if row is None else from_text(row["observed_at"])
 
-    def digest(self, of: Literal["punches", "attendance"], query: PunchQuery = EVERYTHING) -> Digest:
+    def records(self, of: Kind, query: PunchQuery = EVERYTHING) -> list[Record]:
+        with self._reading_records(of, query) as found:
+            return found.fetchall()
+
+    def digest(self, of: Kind, query: PunchQuery = EVERYTHING) -> Digest:
+        with self._reading_records(of, query) as found:
+            return digest_of(found)
+
+    @contextmanager
+    def _reading_records(self, of: Kind, query: PunchQuery) -> Iterator[sqlite3.Cursor]:
         columns, order = (rows.PUNCH, _ORDER) if of == "punches" else (rows.ATTENDANCE, "observed_at, event_id")
         if of == "attendance":
-            self._bring_all_to_rules()
+            self.bring_to_rules()
         where, values = _conditions(PunchQuery(since=query.since, until=query.until), "")
-        with self._reading() as db:
-            return digest_of(db.execute(f"SELECT {columns} FROM {of} WHERE {where} ORDER BY {order}", values))
+        with self._reading() as db, closing(db.cursor()) as found:
+            found.row_factory = None
+            yield found.execute(f"SELECT {columns} FROM {of} WHERE {where} ORDER BY {order}", values)
 
     def close(self) -> None:
         with self._write_lock, self._read_lock, connection.translated(self.path):
             self._reader.close()
             self._writer.close()
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection, begin: str) -> Iterator[None]:
-    db.execute(begin)
-    try:
-        yield
-        db.execute("COMMIT")
-    finally:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
 
 
 def _name_attendance(db: sqlite3.Connection, person: Person) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 import numpy as np
 from bson.binary import VECTOR_SUBTYPE, Binary, BinaryVectorDtype
@@ -11,7 +10,7 @@ from bson.binary import VECTOR_SUBTYPE, Binary, BinaryVectorDtype
 from attendance import workday
 from attendance.errors import LedgerError
 from attendance.ledger import rows
-from attendance.ledger.instants import to_text
+from attendance.ledger.instants import from_text, to_text
 from attendance.ledger.mongo.client import Document
 from attendance.ledger.rows import Seen
 from attendance.ledger.rules import SiteRules, attendance_row
@@ -19,6 +18,8 @@ from attendance.types import AttendanceRow, Consent, Direction, Float32, Person,
 
 SEEN = dict.fromkeys([name for name in Seen._fields if name != "event_id"], 1)
 ORDER = [("observed_at", 1), ("journal_id", 1), ("journal_counter", 1), ("_id", 1)]
+_PUNCH = rows.PUNCH.split(", ")
+_ATTENDANCE = rows.ATTENDANCE.split(", ")
 _FLOAT32 = BinaryVectorDtype.FLOAT32.value + b"\x00"
 
 
@@ -207,15 +208,30 @@ def attendance(document: Document) -> AttendanceRow:
     )
 
 
-def punch_record(document: Document) -> tuple[Any, ...]:
-    """A punch document as the values that digests are made of."""
-    return rows.punch_row(punch(document))
+def punch_record(document: Document) -> rows.Record:
+    """A punch document as the columns that ledgers are compared and copied by."""
+    moments = {
+        "observed_at": to_text(utc(document["observed_at"])),
+        "recorded_at": to_text(utc(document["recorded_at"])),
+    }
+    values = {**document, **moments, "event_id": document["_id"]}
+    return tuple([values[name] for name in _PUNCH])
 
 
-def attendance_record(document: Document) -> tuple[Any, ...]:
-    """An attendance document as the values that digests are made of."""
+def punch_of_record(record: rows.Record) -> Document:
+    """The punch document of what `punch_record`, or that of another adapter, gave."""
+    document: Document = {
+        ("_id" if name == "event_id" else name): value for name, value in zip(_PUNCH, record, strict=True)
+    }
+    document["observed_at"] = from_text(document["observed_at"])
+    document["recorded_at"] = from_text(document["recorded_at"])
+    return document
+
+
+def attendance_record(document: Document) -> rows.Record:
+    """An attendance document as the columns that ledgers are compared by."""
     values = {**document, "event_id": document["_id"], "observed_at": to_text(utc(document["observed_at"]))}
-    return tuple(values[name.strip()] for name in rows.ATTENDANCE.split(","))
+    return tuple([values[name] for name in _ATTENDANCE])
 
 
 def utc(value: datetime) -> datetime:

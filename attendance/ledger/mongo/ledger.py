@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Literal
 from zoneinfo import ZoneInfo
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
@@ -21,7 +20,8 @@ from attendance.ledger.mongo import client, documents, schema
 from attendance.ledger.mongo.client import Document, Documents
 from attendance.ledger.mongo.deriving import Derivation
 from attendance.ledger.mongo.registry import MongoRegistry
-from attendance.ledger.port import EVERYTHING, Ledger, PersonVersion, PunchQuery, Recorded, Setting
+from attendance.ledger.port import EVERYTHING, Kind, Ledger, PersonVersion, PunchQuery, Recorded, Setting
+from attendance.ledger.rows import SITE_OF_PUNCH, Record
 from attendance.ledger.rules import Rules
 from attendance.types import AttendanceRow, Person, Punch
 
@@ -160,9 +160,8 @@ class MongoLedger(MongoRegistry, Ledger):
             return [documents.punch(each) for each in self._punches.find(wanted).sort(documents.ORDER)]
 
     def attendance(self, query: PunchQuery = EVERYTHING) -> list[AttendanceRow]:
+        self.bring_to_rules()
         with self._talking():
-            self._derivation.finish()
-            self._derivation.bring_all_to_rules()
             found = self._attendance.find(_conditions(query)).sort([("observed_at", 1), ("_id", 1)])
             return [documents.attendance(each) for each in found]
 
@@ -186,12 +185,12 @@ class MongoLedger(MongoRegistry, Ledger):
                 self._derivation.ask_all()
             return inserted
 
-    def import_punches(self, punches: Sequence[Punch]) -> int:
+    def import_records(self, punches: Sequence[Record]) -> int:
         with self._talking():
-            sites = sorted({punch.site for punch in punches})
+            sites = sorted({punch[SITE_OF_PUNCH] for punch in punches})
             # Asked before, in case this process dies in between, and after, in case somebody counted in between.
             self._derivation.ask(sites)
-            inserted = _insert_missing(self._punches, map(documents.punch_document, punches))
+            inserted = _insert_missing(self._punches, map(documents.punch_of_record, punches))
             self._derivation.ask(sites)
             return inserted
 
@@ -212,15 +211,26 @@ class MongoLedger(MongoRegistry, Ledger):
                 return documents.utc(each["observed_at"])
             return None
 
-    def digest(self, of: Literal["punches", "attendance"], query: PunchQuery = EVERYTHING) -> Digest:
+    def bring_to_rules(self) -> None:
+        with self._talking():
+            self._derivation.finish()
+            self._derivation.bring_all_to_rules()
+
+    def records(self, of: Kind, query: PunchQuery = EVERYTHING) -> list[Record]:
+        return list(self._read_records(of, query))
+
+    def digest(self, of: Kind, query: PunchQuery = EVERYTHING) -> Digest:
+        return digest_of(self._read_records(of, query))
+
+    def _read_records(self, of: Kind, query: PunchQuery) -> Iterator[Record]:
         wanted = _conditions(PunchQuery(since=query.since, until=query.until))
         with self._talking():
             if of == "punches":
-                return digest_of(map(documents.punch_record, self._punches.find(wanted).sort(documents.ORDER)))
-            self._derivation.finish()
-            self._derivation.bring_all_to_rules()
+                yield from map(documents.punch_record, self._punches.find(wanted).sort(documents.ORDER))
+                return
+            self.bring_to_rules()
             found = self._attendance.find(wanted).sort([("observed_at", 1), ("_id", 1)])
-            return digest_of(map(documents.attendance_record, found))
+            yield from map(documents.attendance_record, found)
 
     def close(self) -> None:
         self._closed = True
