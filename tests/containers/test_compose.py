@@ -23,12 +23,19 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ["mongo", "roles", "chroma", "service", "service-gpu"]
 
 
+def page_override() -> str:
+    """The override that docs/containers.md shows for kiosks."""
+    page = (ROOT / "docs" / "containers.md").read_text(encoding="utf-8")
+    (found,) = re.findall(r"```yaml\n(services:\n.*?)```", page, re.DOTALL)
+    return str(found)
+
+
 def old_compose(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     program = shutil.which("docker-compose")
     if program is None:
         pytest.skip("missing program: docker-compose")
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **variables}
-    # A checkout in use may have a .env of its own; the folder of the test has none.
+    # The folder of the file has no .env, which a checkout in use has.
     return subprocess.run([program, *arguments], env=environment, capture_output=True, text=True, check=False)
 
 
@@ -39,6 +46,7 @@ def test_it_follows_the_compose_specification() -> None:
     schema = json.loads(schema_file.read_text(encoding="utf-8"))
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
     validator = jsonschema.validators.validator_for(schema)(schema)
+    assert validator.is_valid(yaml.safe_load(page_override()))
     assert [f"{error.json_path}: {error.message}" for error in validator.iter_errors(compose)] == []
     compose["services"]["mongo"]["helthcheck"] = {}
     assert not validator.is_valid(compose), "the schema would let anything pass"
@@ -46,12 +54,18 @@ def test_it_follows_the_compose_specification() -> None:
 
 def test_docker_compose_1_29_reads_it_as_it_is_meant(tmp_path: Path, compose: dict[str, Any]) -> None:
     shutil.copy(ROOT / "docker-compose.yml", tmp_path)
-    file = str(tmp_path / "docker-compose.yml")
-    done = old_compose("--profile", "gpu", "-f", file, "config", ATTENDANCE_SECRETS="./secrets")
+    (tmp_path / "override.yml").write_text(page_override(), encoding="utf-8")
+    files = ["-f", str(tmp_path / "docker-compose.yml"), "-f", str(tmp_path / "override.yml")]
+    done = old_compose("--profile", "gpu", *files, "config", ATTENDANCE_SECRETS="./secrets")
     assert done.returncode == 0 and done.stderr == ""
     read = yaml.safe_load(done.stdout)
     assert sorted(read["services"]) == sorted(SERVICES)
     assert read["networks"]["inside"] == {"internal": True}
+    mongo = read["services"]["mongo"]
+    assert mongo["ports"] == [{"published": 27017, "target": 27017}]
+    assert {"--auth", "requireTLS"} <= set(mongo["command"])
+    assert sorted(mongo["networks"]) == ["inside", "outside"]
+    assert sorted(secret["source"] for secret in mongo["secrets"]) == ["mongo_ca", "mongo_root_password", "mongo_tls"]
     assert read["secrets"]["ledger_url"]["file"] == str(tmp_path / "secrets" / "ledger_url")
     for name, service in read["services"].items():
         assert service["mem_limit"] == compose["services"][name]["mem_limit"]

@@ -38,7 +38,7 @@ def mongo(tmp_path: Path) -> Iterator[Server]:
         address = path.read_text(encoding="utf-8").replace("mongo:27017", server.address).removesuffix("?tls=true")
         path.write_text(address, encoding="utf-8")
     yield server
-    server.stop()
+    server.kill()
 
 
 def apply(compose: dict[str, Any], secrets: Path) -> int:
