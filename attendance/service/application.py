@@ -72,6 +72,7 @@ def create_app(app: App, *, access: Access = _LOCAL) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
         lifespan=service.lifespan,
         exception_handlers={
             ProblemError: on_problem,
@@ -97,6 +98,6 @@ def _add_routes(api: FastAPI, service: Service) -> None:
         return api.openapi_schema
 
     api.openapi = described  # type: ignore[method-assign]
-    api.include_router(pages_router(has_token=has_token, document=described))
     api.include_router(verification_router(service.app, service.vision))
     api.include_router(health_router(service.readiness, service.app.telemetry))
+    api.include_router(pages_router(has_token=has_token, document=described))

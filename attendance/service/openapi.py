@@ -58,6 +58,7 @@ def document(api: FastAPI, *, open_paths: Sequence[str], has_token: bool) -> dic
     definition = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= definition.pop("$defs", {})
     schemas["Problem"] = definition
+    _replace_framework_errors(made["paths"], schemas)
     if has_token:
         made["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         for path, operations in made["paths"].items():
@@ -67,3 +68,12 @@ def document(api: FastAPI, *, open_paths: Sequence[str], has_token: bool) -> dic
                 operation["security"] = [{"token": []}]
                 operation["responses"] |= {str(k): v for k, v in problems(Code.UNAUTHORIZED).items() if k == 401}
     return made
+
+
+def _replace_framework_errors(paths: Mapping[str, Any], schemas: dict[str, Any]) -> None:
+    """FastAPI describes its own kind of 422, which no answer is: `on_invalid` makes it a problem."""
+    for operation in (operation for operations in paths.values() for operation in operations.values()):
+        if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+            operation["responses"]["422"] = problems(Code.INVALID_REQUEST)[422]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)

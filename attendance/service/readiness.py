@@ -37,8 +37,10 @@ Look = Callable[[], Check]
 class Readiness:
     """The looks by name, and what they found last."""
 
-    def __init__(self, looks: Mapping[str, Look]) -> None:
+    def __init__(self, looks: Mapping[str, Look], *, patience_s: float = PATIENCE_S) -> None:
+        """``patience_s``: how long a look may take before it counts as failed."""
         self._looks = looks
+        self._patience_s = patience_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="readiness")
         self._found: dict[str, Check] = {}
         self._found_at = -math.inf
@@ -52,7 +54,7 @@ class Readiness:
         if self._looking is None or self._looking.done():
             self._looking = asyncio.wrap_future(self._thread.submit(self._look))
         try:
-            return await asyncio.wait_for(asyncio.shield(self._looking), PATIENCE_S)
+            return await asyncio.wait_for(asyncio.shield(self._looking), self._patience_s)
         except TimeoutError:
             return {name: self._begun.get(name, Check.FAILED) for name in self._looks}
 

@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,7 +52,7 @@ class Started:
 
 
 def serve(app: App, *, host: str, port: int, on_start: Callable[[Started], None]) -> None:
-    """Serve until SIGINT or SIGTERM; ``on_start`` is called when connections are answered.
+    """Serve until SIGINT or SIGTERM, in the main thread; ``on_start`` is called when connections are answered.
 
     Raises UsageError where the address cannot be had, ConfigError where a token is missing, ModelError where the model
     cannot be loaded.
@@ -127,6 +126,7 @@ class _Server(uvicorn.Server):
 class PatientProtocol(H11Protocol):
     """HTTP on one connection, whose patience ends: uvicorn itself waits for ever for the head of a request."""
 
+    head_s = HEAD_S
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -153,7 +153,7 @@ class PatientProtocol(H11Protocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop_watching()
         elif self._deadline is None:
-            self._deadline = self.loop.call_later(HEAD_S, self._give_up)
+            self._deadline = self.loop.call_later(self.head_s, self._give_up)
 
     def _stop_watching(self) -> None:
         if self._deadline is not None:
@@ -172,10 +172,6 @@ def _ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
 
     uvicorn raises the signals that ended it once more afterwards, which by default would kill the process after all.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
     def end(number: int, frame: FrameType | None) -> None:
         server.should_exit = True
 

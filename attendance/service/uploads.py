@@ -23,10 +23,10 @@ class _InMemoryParser(MultiPartParser):
 
 @dataclass(frozen=True, slots=True)
 class PhotoForm:
-    """What a form held: the bytes of each photo by field, and the text fields."""
+    """What a form held: the bytes of each photo by field, and the values of the text fields."""
 
     photos: dict[str, bytes]
-    texts: dict[str, str]
+    texts: dict[str, list[str]]
 
 
 async def read_photo_form(request: Request, *, photos: Sequence[str], texts: Sequence[str] = ()) -> PhotoForm:
@@ -47,11 +47,11 @@ async def read_photo_form(request: Request, *, photos: Sequence[str], texts: Seq
     except MultiPartException as error:
         raise ProblemError(Code.INVALID_REQUEST, f"expected a well-formed form with files: {error.message}") from error
     try:
-        for name in (*photos, *texts):
+        for name in photos:
             if len(form.getlist(name)) > 1:
                 raise ProblemError(Code.INVALID_REQUEST, f"expected the field {name} once, got it more often")
         found = {name: await _photo(form.get(name), name) for name in photos}
-        return PhotoForm(found, {name: value for name in texts if isinstance(value := form.get(name), str)})
+        return PhotoForm(found, {name: [v for v in form.getlist(name) if isinstance(v, str)] for name in texts})
     finally:
         await form.close()
 

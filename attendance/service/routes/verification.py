@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 
 from attendance.app import App
 from attendance.faces import FaceRule
@@ -30,6 +31,7 @@ _FORM = photo_form(
     dict.fromkeys(PHOTOS, "A photo with one face: JPEG, PNG, WebP, HEIC, TIFF, BMP or GIF."),
     {"metric": {**_METRIC, "description": "The metric of distance and threshold."}},
 )
+_QUERY = {"name": "metric", "in": "query", "description": "As the form's field of this name.", "schema": _METRIC}
 _ERRORS = problems(
     Code.NO_FACE,
     Code.SEVERAL_FACES,
@@ -52,12 +54,9 @@ def verification_router(app: App, vision: Vision) -> APIRouter:
         "/verify",
         summary="Compare two photos",
         responses=_ERRORS,
-        openapi_extra={"requestBody": _FORM},
+        openapi_extra={"parameters": [_QUERY], "requestBody": _FORM},
     )
-    async def verify(
-        request: Request,
-        metric: str | None = Query(None, description="As the form's field of this name.", json_schema_extra=_METRIC),
-    ) -> Verification:
+    async def verify(request: Request) -> Verification:
         """Whether two photos show one person, at the model's threshold for a false-accept rate of 0.001.
 
         The largest face of each photo counts; a second one with 60 % of its area or more makes the photo ambiguous and
@@ -65,21 +64,21 @@ def verification_router(app: App, vision: Vision) -> APIRouter:
         """
         with vision.place():
             form = await read_photo_form(request, photos=PHOTOS, texts=("metric",))
-            return await vision.run(partial(_verify, app, form, _metric_of(metric, form.texts.get("metric"))))
+            metric = _metric_of([*request.query_params.getlist("metric"), *form.texts.get("metric", [])])
+            return await vision.run(partial(_verify, app, form, metric))
 
     return router
 
 
-def _metric_of(query: str | None, field: str | None) -> Metric:
-    """The metric, from the form or the query."""
-    if query is not None and field is not None and query != field:
-        raise ProblemError(Code.INVALID_REQUEST, "expected one metric, got one in the form and another in the query")
-    asked = field if field is not None else query
+def _metric_of(asked: Sequence[str]) -> Metric:
+    """The metric that query and form name, which must be the same."""
+    if len(set(asked)) > 1:
+        raise ProblemError(Code.INVALID_REQUEST, "expected one metric in query and form together, got different ones")
     try:
-        return Metric.COSINE if asked is None else Metric(asked)
+        return Metric(asked[0]) if asked else Metric.COSINE
     except ValueError as error:
         known = ", ".join(Metric)
-        raise ProblemError(Code.UNKNOWN_METRIC, f"expected as metric one of {known}, got {asked!r:.60}") from error
+        raise ProblemError(Code.UNKNOWN_METRIC, f"expected as metric one of {known}, got {asked[0][:40]!r}") from error
 
 
 def _verify(app: App, form: PhotoForm, metric: Metric) -> Verification:
