@@ -11,7 +11,7 @@ from pathlib import Path
 from attendance.backup.archive import CONFIGURATION, LEDGER, Manifest
 from attendance.backup.keys import Keys
 from attendance.backup.reading import read_backup
-from attendance.backup.snapshot import counts_of, settle
+from attendance.backup.snapshot import counts_of, move_up
 from attendance.backup.writing import file_errors, publish, working_folder
 from attendance.errors import BackupError
 from attendance.ledger.copying import Copied, copy_ledger
@@ -26,15 +26,15 @@ RESTORED_CONFIGURATION = "restored-configuration.yaml"
 OpenFile = Callable[[Path], Ledger]
 
 
-def restore_file(path: Path, *, keys: Keys, store: Path, open_file: OpenFile) -> Manifest:
+def restore_file(path: Path, *, keys: Keys, store: Path) -> Manifest:
     """Restore into the store's own ledger file, which must not exist; all or nothing.
 
-    ``open_file`` opens a ledger file by the present rules, and moves an older schema up. The ledger is the last that
-    appears. BackupError names what stands in the way.
+    An older schema is moved up on the way. The ledger is the last that appears. BackupError names what stands in the
+    way.
     """
     _refuse_ledger(store)
     with _unpacked(path, keys, store) as (manifest, work):
-        _move_up(work / LEDGER, manifest, open_file)
+        _move_up(work / LEDGER, manifest)
         with file_errors("restored ledger", store):
             _publish_models(manifest, work, store)
             sync(work)
@@ -48,8 +48,8 @@ def restore_server(
 ) -> tuple[Manifest, Copied]:
     """Restore into a server's empty ledger, compared by counts and hashes; run again, it goes on where it was.
 
-    ``place`` tells one server from another. The store gets the models, and remembers meanwhile that this backup is
-    being restored there.
+    ``open_file`` opens a ledger file by the present rules, ``place`` tells one server from another. The store gets the
+    models, and remembers meanwhile that this backup is being restored there.
     """
     begun = store / BEGUN
     with _unpacked(path, keys, store) as (manifest, work):
@@ -59,7 +59,7 @@ def restore_server(
         with file_errors("mark of the restore", begun):
             begun.write_text(mark, encoding="utf-8")
             _publish_models(manifest, work, store)
-        _move_up(work / LEDGER, manifest, open_file)
+        _move_up(work / LEDGER, manifest)
         with open_file(work / LEDGER) as ledger:
             copied = copy_ledger(ledger, server)
         begun.unlink()
@@ -112,10 +112,9 @@ def _refuse_other_models(manifest: Manifest, store: Path) -> None:
             raise BackupError(f"{present} is another file than the backup's: move the folder away, and do it again")
 
 
-def _move_up(file: Path, manifest: Manifest, open_file: OpenFile) -> None:
+def _move_up(file: Path, manifest: Manifest) -> None:
     """Bring an unpacked ledger to the present schema and compare what it holds with what was backed up."""
-    open_file(file).close()
-    settle(file)
+    move_up(file)
     counts = counts_of(file)
     found = (counts.people, counts.templates, counts.punches)
     wanted = (manifest.people, manifest.templates, manifest.punches)

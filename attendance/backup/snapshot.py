@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from attendance.errors import BackupError, LedgerError
@@ -38,6 +39,13 @@ def copy_file(source: Path, target: Path) -> None:
             new.execute("PRAGMA synchronous = OFF")  # it is removed again when this fails, and fsynced when packed
             old.backup(new)
     settle(target)
+
+
+def move_up(path: Path) -> None:
+    """Bring a copied ledger file to the present schema version, without keeping a copy of the older one again."""
+    with connection.translated(path), closing(connection.connect(path, busy_timeout_s=0.0)) as db:
+        schema.upgrade(db, path, now=datetime.now(UTC), keep_copy=False)
+    settle(path)
 
 
 def settle(path: Path) -> None:

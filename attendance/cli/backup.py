@@ -130,13 +130,13 @@ def restore(arguments: argparse.Namespace, context: Context) -> int:
 def _restored(source: Path, keys: Keys, app: App, context: Context) -> Manifest:
     from attendance.backup.restoring import restore_file, restore_server
 
-    server, opener = _server_url(context), _opener(context)
+    server = _server_url(context)
     if not server:
-        return restore_file(source, keys=keys, store=app.store, open_file=opener)
+        return restore_file(source, keys=keys, store=app.store)
     place = hashlib.sha256(server.encode()).hexdigest()
     manifest, _ = restore_server(
-        source, keys=keys, store=app.store, open_file=opener, server=app.ledger, place=place
-    )  # fmt: skip
+        source, keys=keys, store=app.store, open_file=_opener(context), server=app.ledger, place=place
+    )
     return manifest
 
 

@@ -143,10 +143,18 @@ def version_of(db: sqlite3.Connection, *, known: int) -> int:
     return version
 
 
-def upgrade(db: sqlite3.Connection, path: Path, *, now: datetime, migrations: Migrations = MIGRATIONS) -> int:
+def upgrade(
+    db: sqlite3.Connection,
+    path: Path,
+    *,
+    now: datetime,
+    migrations: Migrations = MIGRATIONS,
+    keep_copy: bool = True,
+) -> int:
     """Bring an open ledger file to the last version of ``migrations``, all or nothing; the version it had.
 
-    An older ledger is copied to ``<name>.before-v<N>`` (mode 0600) first; a new file needs no copy.
+    An older ledger is copied to ``<name>.before-v<N>`` (mode 0600) first, unless it is a copy itself (``keep_copy``
+    False); a new file needs none.
     """
     target = len(migrations)
     found = version_of(db, known=target)
@@ -155,7 +163,7 @@ def upgrade(db: sqlite3.Connection, path: Path, *, now: datetime, migrations: Mi
     db.execute("BEGIN IMMEDIATE")
     try:
         found = version_of(db, known=target)
-        if 0 < found < target:
+        if keep_copy and 0 < found < target:
             _keep_copy(path, version=target)
         for version in range(found + 1, target + 1):
             for statement in migrations[version - 1]:
