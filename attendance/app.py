@@ -132,7 +132,7 @@ class App:
         """Detector and embedder together."""
         from attendance.pipeline import FaceReader
 
-        return FaceReader(self.detector, self.embedder)
+        return FaceReader(self.detector, self.embedder, timed=self.telemetry.timed)
 
     @property
     def has_ledger(self) -> bool:
@@ -265,6 +265,10 @@ class App:
             follow_s=self.settings.search.follow_s,
             keep=(lambda people, revision: None) if keeper is None else keeper.keep,
         )
+        if keeper is not None:
+            keeper.keep(follower.people, follower.revision)
+            # A change that came too soon after the last one is kept at the end.
+            self._exit.callback(lambda: keeper.keep(follower.people, follower.revision, at_once=True))
         follower.start()
         self._exit.callback(follower.stop)
         return follower
@@ -330,6 +334,8 @@ class App:
             quality_level=self.settings.quality.level,
             min_frames=track.min_frames,
             max_frames=track.max_frames,
+            detect_every=track.detect_every,
+            whole_every_s=track.whole_every_s,
         )
 
     def stills(
@@ -402,10 +408,14 @@ class App:
             return cameras[camera_id]
         if len(cameras) > 1:
             raise UsageError(
-                f"the configuration has {len(cameras)} cameras and one process runs one so far: "
-                f"name it with --camera, one of {', '.join(sorted(cameras))}"
+                f"the configuration has {len(cameras)} cameras: name one with --camera, "
+                f"one of {', '.join(sorted(cameras))}"
             )
         return self.settings.cameras[0]
+
+    def cameras(self, camera_id: str | None) -> tuple[CameraSection, ...]:
+        """The configured cameras to run: the named one, or all."""
+        return self.settings.cameras if camera_id is None else (self.camera(camera_id),)
 
     def place(self, camera: CameraSection) -> Place:
         """Where a camera stands and how it counts."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import FileIO
@@ -64,11 +65,15 @@ class Event:
 
 
 class EventLog:
-    """Appends events to a file, each handed to the operating system as one line; without a path it keeps nothing."""
+    """Appends events to a file, each handed to the operating system as one line; without a path it keeps nothing.
+
+    Events may come from several threads.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self._file: FileIO | None = None
         self._mid_line = False
+        self._lock = threading.Lock()
         if path is not None:
             try:
                 self._mid_line = _ends_mid_line(path)
@@ -83,12 +88,14 @@ class EventLog:
         """
         if self._file is None:
             return
-        line = (b"\n" if self._mid_line else b"") + json.dumps(event.to_json(), ensure_ascii=False).encode() + b"\n"
-        self._mid_line = True
-        written = self._file.write(line)
-        if written != len(line):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._mid_line = False
+        text = json.dumps(event.to_json(), ensure_ascii=False).encode() + b"\n"
+        with self._lock:
+            line = (b"\n" if self._mid_line else b"") + text
+            self._mid_line = True
+            written = self._file.write(line)
+            if written != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._mid_line = False
 
     def __enter__(self) -> Self:
         return self

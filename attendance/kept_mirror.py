@@ -114,7 +114,7 @@ def load_kept(folder: Path) -> Kept | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as found:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
             header = json.loads(found["header"].tobytes())
             vectors = np.asarray(found["vectors"], np.float32)
         if header["format"] != FORMAT:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -16,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from attendance.errors import LedgerError
 from attendance.events import Event, EventLog, format_utc
-from attendance.ledger.port import Ledger, Recorded
+from attendance.ledger.port import Recorded
 from attendance.pipeline import LivePath, TrackChange, TrackView
 from attendance.types import (
     Candidate,
@@ -45,6 +46,13 @@ class Directory(Protocol):
     @property
     def revision(self) -> int:
         """The template revision this is the state of."""
+
+
+class Recorder(Protocol):
+    """Where punches go: the ledger, or what reaches it."""
+
+    def record(self, punch: Punch) -> Recorded:
+        """See the ledger's port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +112,7 @@ class Kiosk:
     def __init__(
         self,
         path: LivePath,
-        ledger: Ledger,
+        ledger: Recorder,
         *,
         directory: Directory,
         place: Place,
@@ -112,8 +120,12 @@ class Kiosk:
         events: EventLog,
         identifiers: Identifiers,
         announce: Callable[[Event, str], None] = lambda event, label: None,
+        turn: AbstractContextManager[Any] | None = None,
     ) -> None:
-        """``announce`` is told of each event with the label to show for it."""
+        """``announce`` is told of each event with the label to show for it.
+
+        ``turn`` is held while the path works on a frame: a lock, where several cameras share the networks.
+        """
         self._path = path
         self._ledger = ledger
         self._directory = directory
@@ -122,6 +134,7 @@ class Kiosk:
         self._events = events
         self._identifiers = identifiers
         self._announce = announce
+        self._turn = nullcontext() if turn is None else turn
         self._counter = 0
         self._threshold: float | None = None
         self.summary = Summary()
@@ -138,12 +151,15 @@ class Kiosk:
         """
         for frame in frames:
             self._note_frame(frame)
-            result = self._path.process(frame)
+            with self._turn:
+                result = self._path.process(frame)
             for change in result.changes:
                 self._settle(change)
             if not show(frame, result.views):
                 break
-        for change in self._path.finish():
+        with self._turn:
+            changes = self._path.finish()
+        for change in changes:
             self._settle(change)
         return self.summary
 

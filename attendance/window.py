@@ -56,6 +56,29 @@ def draw(image: RGBImage, views: Sequence[TrackView], name_of: Callable[[str], s
     return canvas
 
 
+def tiled(images: Sequence[RGBImage], *, size: tuple[int, int] = (640, 360)) -> RGBImage:
+    """Pictures side by side in as square a grid as goes, each shrunk or grown into a tile on black.
+
+    Args:
+        images: RGB uint8 (H, W, 3), one or more, of any sizes; a single one is returned as it is.
+        size: width and height of a tile in pixels.
+
+    Returns:
+        RGB uint8 (H, W, 3).
+    """
+    if len(images) == 1:
+        return images[0]
+    columns = math.ceil(math.sqrt(len(images)))
+    width, height = size
+    canvas = np.zeros((math.ceil(len(images) / columns) * height, columns * width, 3), np.uint8)
+    for place, image in enumerate(images):
+        scale = min(width / image.shape[1], height / image.shape[0])
+        w, h = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+        x, y = place % columns * width + (width - w) // 2, place // columns * height + (height - h) // 2
+        canvas[y : y + h, x : x + w] = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
+    return canvas
+
+
 def caption(view: TrackView, name_of: Callable[[str], str]) -> str:
     """What stands at a face: the name and similarity of who was recognised, or what is known instead."""
     decision = view.decision

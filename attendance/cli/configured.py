@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from attendance.app import App
 from attendance.cli.base import Context, overrides_of
 from attendance.config import EVERY_KIOSK, Layer, Settings, load
 from attendance.errors import LedgerUnavailableError
@@ -50,6 +51,11 @@ def kiosk_context(arguments: argparse.Namespace, context: Context) -> tuple[Cont
     settings = load(context.config_path, overrides=overrides_of(arguments), layers=layers)
     configure(settings.log.level, settings.log.format)
     return replace(context, settings=settings), layers
+
+
+def open_existing(context: Context) -> App:
+    """The app on a ledger's server, or on a store that is there; UsageError where there is neither."""
+    return context.open_app() if is_on_server(context.settings) else context.open_store()
 
 
 def is_on_server(settings: Settings) -> bool:

@@ -6,7 +6,19 @@ import argparse
 from collections.abc import Sequence
 
 from attendance.app import App
-from attendance.cli import backup, check, enrol, galleries, ledgers, people, recognise, reports, serve
+from attendance.cli import (
+    backup,
+    check,
+    enrol,
+    galleries,
+    kiosks,
+    ledgers,
+    people,
+    recognise,
+    registers,
+    reports,
+    serve,
+)
 from attendance.cli.base import AppFactory, Context, Parser, new_parser, run
 
 
@@ -18,7 +30,7 @@ def build_parser() -> Parser:
         "python -m attendance report --by day",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (people, enrol, recognise, galleries, ledgers, reports, backup, serve, check):
+    for module in (people, enrol, recognise, galleries, ledgers, kiosks, registers, reports, backup, serve, check):
         module.register(commands)
     return parser
 

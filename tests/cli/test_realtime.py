@@ -137,7 +137,7 @@ def test_a_folder_has_the_clock_of_fps_and_reads_what_enrolment_reads(live: Run,
     (("--source", "film.avi", "--max-seconds", "-1"), "--max-seconds must be above 0"),
     (("--source", "film.avi", "--camera", "door"), "--camera door: the configuration has camera-1"),
     (("--source", "film.avi", "--events", "none/events.jsonl"), "--events none/events.jsonl: cannot be written"),
-    (("--source", "film.avi", "--config", "two.yaml"), "2 cameras and one process runs one"),
+    (("--source", "film.avi", "--config", "two.yaml"), "name one with --camera"),
 ], ids=str)  # fmt: skip
 def test_wrong_use_is_one_line_and_exit_code_2(
     live: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], told: str

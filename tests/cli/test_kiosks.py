@@ -1,0 +1,200 @@
+"""Kiosks on one ledger: their configuration, cameras and health, and several cameras in one process."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attendance.app import App
+from attendance.cli.realtime import main
+from attendance.kept_mirror import load_kept
+from attendance.ledger.port import Setting
+from attendance.ledger.registry import Register
+from tests.building import FakeApp
+from tests.cli.conftest import BLUE, GREEN, RED, Ran, Run, exit_code_of, open_ledger
+from tests.cli.test_realtime import START, film, lines
+from tests.ledger.server import Server
+
+
+@pytest.fixture
+def live(enrolled: Run, store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the kiosk named hall with red and green enrolled."""
+    monkeypatch.setenv("ATTENDANCE_KIOSK__ID", "hall")
+
+    def call(*words: object, make_app: Callable[..., App] = FakeApp) -> Ran:
+        capsys.readouterr()
+        code = exit_code_of(lambda: main([*map(str, words), "--store", str(store), "--headless"], make_app=make_app))
+        out, err = capsys.readouterr()
+        return Ran(code, out, err)
+
+    return call
+
+
+def test_cameras_and_settings_of_the_ledger_are_a_kiosks_and_its_own_file_beats_them(
+    live: Run, run: Run, store: Path, tmp_path: Path
+) -> None:
+    source = film(tmp_path / "film.avi", RED)
+    assert run("sites", "set", "berlin", "--time-zone", "Europe/Berlin").code == 0
+    words = ("--kiosk", "hall", "--source", source, "--site", "berlin", "--direction", "in")
+    assert run("cameras", "set", "door", *words).code == 0
+    assert run("cameras", "set", "else", "--kiosk", "gate", "--source", "97").code == 0
+    assert run("kiosks", "set", "*", "decide.margin", "0.5").code == 0
+    assert run("kiosks", "set", "hall", "decide.margin", "0.01").code == 0
+    ran = live("--start", "2026-03-02T08:00:00", "--json", "-")
+    assert (ran.code, ran.json["first_frame_at"]) == (0, "2026-03-02T07:00:00.000Z")
+    assert "margin 0.010" in ran.err
+    with open_ledger(store) as ledger:
+        [punch] = ledger.punches()
+        [health] = ledger.registered(Register.HEALTH)
+    assert (punch.camera_id, punch.site, str(punch.direction)) == ("door", "berlin", "in")
+    assert (health.key, health.value["punches"], health.value["not_recorded"]) == ("hall", 1, 0)
+    assert health.value["ended_at"] is not None
+    assert [(each["id"], each["state"], each["frames"]) for each in health.value["cameras"]] == [("door", "ended", 25)]
+    assert "red" not in str(health.value)
+    own = tmp_path / "own.yaml"
+    sites = "sites: [{id: berlin, time_zone: Europe/Berlin}]"
+    cameras = f"cameras: [{{id: mine, source: '{source}', site: berlin}}]"
+    own.write_text(f"{cameras}\n{sites}\ndecide: {{margin: 0.04}}\n", "utf-8")
+    ran = live("--config", own, "--events", tmp_path / "events.jsonl", "--start", START)
+    assert ran.code == 0 and "margin 0.040" in ran.out
+    assert [event["camera_id"] for event in lines(tmp_path / "events.jsonl")] == ["mine"]
+    [listed] = [each for each in json.loads(run("kiosks", "list", "--json", "-").out) if each["id"] == "hall"]
+    assert (listed["state"], listed["cameras"][0]["id"]) == ("ended", "mine")
+    # The site's days are cut alike by a program whose file names no site.
+    assert run("report", "--json", "-").json[0]["day"] == "2026-03-02"
+
+
+@pytest.mark.parametrize(("value", "told"), [
+    ({"decide": {"margin": 7}}, "the ledger's settings kiosk/hall: decide.margin: Input should be less than"),
+    ({"decide": {"nothing": 7}}, "decide.nothing: unknown key; known here: target_fpir, threshold, margin, got 7"),
+    ({"ledger": {"url": "mongodb://x"}}, "ledger.url: the ledger holds no such key: it is needed to reach the ledger"),
+    ({"search": {"url": "http://x"}}, "search.url: addresses, files and secrets are the machine's own"),
+    ({"store": {"path": "x"}}, "store.path: the ledger holds no such key"),
+    ({"attendance": {"cooldown_s": 1}}, "every program on the ledger must count alike"),
+    ({"service": {"token": "x"}}, "it is not a kiosk's"),
+], ids=str)  # fmt: skip
+def test_what_does_not_fit_is_named_with_its_key_and_that_the_ledger_holds_it(
+    live: Run, store: Path, tmp_path: Path, value: dict[str, Any], told: str
+) -> None:
+    with open_ledger(store) as ledger:
+        assert ledger.put_setting(Setting("kiosk/hall", 1, value))
+    ran = live("--source", film(tmp_path / "film.avi", None))
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert told in ran.err and "the ledger's settings kiosk/hall" in ran.err
+
+
+@pytest.mark.parametrize(("words", "told"), [
+    (("kiosks", "set", "hall", "decide.margin", "7"), "less than or equal to 2, got 7"),
+    (("kiosks", "set", "*", "track.min_frames", "20"), "max_frames 10 must not be below min_frames 20"),
+    (("kiosks", "set", "hall", "store.path", "x"), "store.path: the ledger holds no such key"),
+    (("kiosks", "set", "a/b", "decide.margin", "0.1"), "KIOSK must be a kiosk's id"),
+    (("kiosks", "unset", "hall", "decide.margin"), "decide.margin is not set for hall"),
+    (("cameras", "set", "door", "--kiosk", "hall"), "name the kiosk that runs it and its source"),
+    (("cameras", "set", "door", "--kiosk", "hall", "--source", "rtsp://u:p@x/1"), "holds no password"),
+    (("cameras", "set", "a b", "--kiosk", "hall", "--source", "0"), "id: String should match"),
+    (("cameras", "remove", "none"), "cameras has no none"),
+    (("sites", "set", "main", "--time-zone", "Mars"), "expected an IANA time zone"),
+], ids=str)  # fmt: skip
+def test_wrong_use_of_the_register_is_one_line(run: Run, store: Path, words: tuple[str, ...], told: str) -> None:
+    store.mkdir()
+    ran = run(*words)
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1), ran.err
+    assert told in ran.err
+
+
+def test_the_register_is_listed_changed_and_emptied(run: Run, store: Path) -> None:
+    assert run("cameras", "set", "door", "--kiosk", "hall", "--source", "0").code == 0
+    assert run("cameras", "set", "door", "--direction", "out").code == 0
+    expected = {"id": "door", "kiosk": "hall", "source": "0", "site": "main", "direction": "out"}
+    assert run("cameras", "list", "--json", "-").json == [expected]
+    assert run("sites", "set", "main", "--time-zone", "Asia/Tokyo").code == 0
+    assert run("sites", "list", "--json", "-").json == [{"id": "main", "time_zone": "Asia/Tokyo"}]
+    assert "camera door stands at site main" in run("sites", "remove", "main").err
+    assert run("kiosks", "set", "*", "follow", "1").code == 2
+    assert run("kiosks", "set", "*", "search.follow_s", "2.5").code == 0
+    shown = run("kiosks", "show", "hall", "--json", "-").json
+    assert shown["registered_cameras"] == [expected]
+    assert (shown["settings"], shown["health"]["state"]) == ({"*": {"search.follow_s": 2.5}}, "never seen")
+    emptied = [("kiosks", "unset", "*", "search.follow_s"), ("cameras", "remove", "door"), ("sites", "remove", "main")]
+    assert [run(*words).code for words in emptied] == [0, 0, 0]
+    assert run("cameras", "list", "--json", "-").json == []
+    assert run("kiosks", "show", "*", "--json", "-").json["settings"] == {}
+
+
+def two_cameras(folder: Path, one: Path, other: str) -> Path:
+    config = folder / "two.yaml"
+    config.write_text(
+        f"cameras: [{{id: a, source: '{one}', direction: in}}, {{id: b, source: '{other}', direction: out}}]", "utf-8"
+    )
+    return config
+
+
+def test_several_cameras_run_in_one_process_and_share_what_they_write_to(
+    live: Run, store: Path, tmp_path: Path
+) -> None:
+    config = two_cameras(tmp_path, film(tmp_path / "a.avi", RED, BLUE, None), str(film(tmp_path / "b.avi", GREEN, RED)))
+    ran = live("--config", config, "--start", START, "--events", tmp_path / "events.jsonl", "--json", "-")
+    assert ran.code == 0, ran.err
+    assert ran.json["events"] == {"punch": 3, "repeat": 0, "unknown": 1, "ambiguous": 0, "refused": 0}
+    assert (ran.json["frames"], len(ran.json["recorded"])) == (125, 3)
+    assert [each["identity_id"] for each in ran.json["recorded"]][-1] == "red"
+    assert [(each["camera_id"], each["frames"], each["error"]) for each in ran.json["cameras"]] == [
+        ("a", 75, None), ("b", 50, None),
+    ]  # fmt: skip
+    assert "camera" not in ran.json
+    seen = sorted((event["camera_id"], event["identity_id"] or "") for event in lines(tmp_path / "events.jsonl"))
+    assert seen == [("a", ""), ("a", "red"), ("b", "green"), ("b", "red")]
+    with open_ledger(store) as ledger:
+        assert len({punch.journal_id for punch in ledger.punches()}) == 2
+        [health] = ledger.registered(Register.HEALTH)
+    assert [each["id"] for each in health.value["cameras"]] == ["a", "b"]
+
+
+def test_a_camera_that_fails_stops_no_other_and_is_a_failure(live: Run, tmp_path: Path) -> None:
+    config = two_cameras(tmp_path, film(tmp_path / "a.avi", RED), str(tmp_path / "none.mp4"))
+    ran = live("--config", config, "--start", START, "--json", "-")
+    assert (ran.code, ran.json["events"]["punch"]) == (1, 1)
+    [_, failed] = ran.json["cameras"]
+    assert (failed["camera_id"], failed["camera"], failed["frames"]) == ("b", None, 0)
+    assert "none.mp4" in failed["error"]
+    assert "camera b failed" in ran.err
+    config = two_cameras(tmp_path, tmp_path / "nothing.mp4", str(tmp_path / "none.mp4"))
+    ran = live("--config", config)
+    assert ran.code == 2 and "nothing.mp4" in ran.err
+
+
+def test_a_ledger_that_goes_away_stops_no_kiosk_and_one_that_is_away_starts_from_its_last_mirror(
+    run: Run, live: Run, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(tmp_path / "mongo")
+    url = server.url("attendance", options="?serverSelectionTimeoutMS=300")
+    try:
+        assert run("ledger", "copy", store / "ledger.sqlite", url).code == 0
+        monkeypatch.setenv("ATTENDANCE_LEDGER__URL", url)
+        assert run("kiosks", "set", "hall", "decide.margin", "0.01").code == 0
+        source = film(tmp_path / "film.avi", RED, GREEN)
+        ran = live("--source", source, "--start", START, "--json", "-")
+        assert (ran.code, ran.json["events"]["punch"]) == (0, 2), ran.err
+        kept = store / "mirror" / "last.npz"
+        assert (stat.S_IMODE(kept.parent.stat().st_mode), stat.S_IMODE(kept.stat().st_mode)) == (0o700, 0o600)
+    finally:
+        server.kill()
+    long = film(tmp_path / "long.avi", RED, GREEN, RED)
+    ran = live("--source", long, "--start", START, "--json", "-")
+    assert (ran.code, ran.json["not_recorded"], ran.json["frames"]) == (1, 3, 75), ran.err
+    assert "margin 0.010" in ran.err and "recognising from the mirror on disk" in ran.err
+    assert [*ran.json["reasons"]] == ["not_recorded"]
+    found = load_kept(store / "mirror")
+    assert found is not None
+    assert (set(found.people), found.people["red"].consent.by) == ({"red", "green"}, "")
+    kept.write_bytes(kept.read_bytes()[:-50])
+    ran = live("--source", long)
+    assert (ran.code, ran.err.count("\n")) == (1, 1) and "delete it" in ran.err
+    kept.unlink()
+    ran = live("--source", long)
+    assert (ran.code, ran.err.count("\n")) == (1, 1) and "cannot be reached" in ran.err
