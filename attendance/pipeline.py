@@ -21,6 +21,7 @@ from attendance.quality import judge
 from attendance.search.port import Gallery
 from attendance.track import Tracker
 from attendance.types import Decision, Face, Float32, Frame, Outcome, RGBImage
+from attendance.watch import Timed, Watch, untimed
 
 _RANK = {Outcome.UNKNOWN: 0, Outcome.AMBIGUOUS: 1, Outcome.KNOWN: 2}
 
@@ -28,13 +29,15 @@ _RANK = {Outcome.UNKNOWN: 0, Outcome.AMBIGUOUS: 1, Outcome.KNOWN: 2}
 class FaceReader:
     """Images to faces, faces to vectors: what enrolment, the kiosk and the lab share."""
 
-    def __init__(self, detector: Detector, embedder: Embedder) -> None:
+    def __init__(self, detector: Detector, embedder: Embedder, *, timed: Timed = untimed) -> None:
         self.detector = detector
         self.embedder = embedder
+        self.timed = timed
 
     def detect(self, images: Sequence[RGBImage]) -> list[list[Face]]:
         """The faces of each image (RGB uint8 (H, W, 3)), best score first."""
-        return self.detector.detect(images)
+        with self.timed("detect"):
+            return self.detector.detect(images)
 
     def embed(self, images: Sequence[RGBImage], faces: Sequence[Sequence[Face]]) -> list[Float32]:
         """Vectors of the given faces of each image: one float32 (n_i, D) of unit length per image, one batch for all.
@@ -42,10 +45,12 @@ class FaceReader:
         ``faces`` holds one sequence per image, which may be empty.
         """
         alignment = self.embedder.card.alignment
-        chips = [align(image, found, alignment) for image, found in zip(images, faces, strict=True) if found]
+        with self.timed("align"):
+            chips = [align(image, found, alignment) for image, found in zip(images, faces, strict=True) if found]
         size = alignment.size_px
         stacked = np.concatenate(chips) if chips else np.empty((0, size, size, 3), np.uint8)
-        vectors = self.embedder.embed(stacked)
+        with self.timed("embed"):
+            vectors = self.embedder.embed(stacked)
         bounds = np.cumsum([len(found) for found in faces])[:-1]
         return list(np.split(vectors, bounds)) if len(faces) > 0 else []
 
@@ -134,8 +139,13 @@ class LivePath:
         quality_level: str = "standard",
         min_frames: int = 5,
         max_frames: int = 10,
+        detect_every: int = 1,
+        whole_every_s: float = 2.0,
     ) -> None:
-        """``rule`` is asked at every decision, so a threshold that follows the gallery is always the present one."""
+        """``rule`` is asked at every decision, so a threshold that follows the gallery is always the present one.
+
+        ``detect_every`` and ``whole_every_s``: see `Watch`; 1 detects on every frame.
+        """
         self._reader = reader
         self._gallery = gallery
         self._rule = rule
@@ -143,17 +153,21 @@ class LivePath:
         self._quality_level = quality_level
         self._min_frames = min_frames
         self._max_frames = max_frames
+        self._watch = Watch(
+            reader.detector, tracker, detect_every=detect_every, whole_every_s=whole_every_s, timed=reader.timed
+        )
         self._tracks: dict[int, _Track] = {}
 
     def process(self, frame: Frame) -> FrameResult:
         """Take the camera's next frame."""
-        faces = self._reader.detect([frame.image])[0]
-        update = self._tracker.update(faces, frame.observed_at)
-        changes = [change for track_id in update.ended if (change := self._end(track_id)) is not None]
-        self._remember(update.ids, faces, frame.observed_at)
-        fresh = self._embed(frame.image, update.ids, faces)
+        seen = self._watch.see(
+            frame.image, frame.observed_at, describe=lambda faces: self._reader.embed([frame.image], [faces])[0]
+        )
+        changes = [change for track_id in seen.ended if (change := self._end(track_id)) is not None]
+        self._remember(seen.ids, seen.faces, frame.observed_at)
+        fresh = self._embed(frame.image, seen.ids, seen.faces)
         changes += [change for track_id in fresh if (change := self._decide(track_id)) is not None]
-        views = tuple(TrackView(i, f, self._tracks[i].decision) for i, f in zip(update.ids, faces, strict=True))
+        views = tuple(TrackView(i, f, self._tracks[i].decision) for i, f in zip(seen.ids, seen.faces, strict=True))
         return FrameResult(views, tuple(changes))
 
     def finish(self) -> tuple[TrackChange, ...]:
@@ -170,7 +184,8 @@ class LivePath:
         """Embed the good faces that their tracks still want, in one batch; the ids of those tracks."""
         wanted: list[tuple[int, float, Face]] = []
         for track_id, face in zip(ids, faces, strict=True):
-            quality = judge(face, (image.shape[0], image.shape[1]), level=self._quality_level)
+            with self._reader.timed("quality"):
+                quality = judge(face, (image.shape[0], image.shape[1]), level=self._quality_level)
             if quality.good and self._tracks[track_id].wants(quality.weight, self._max_frames):
                 wanted.append((track_id, quality.weight, face))
         if not wanted:
@@ -178,6 +193,7 @@ class LivePath:
         vectors = self._reader.embed([image], [[face for _, _, face in wanted]])[0]
         for (track_id, weight, _), vector in zip(wanted, vectors, strict=True):
             self._tracks[track_id].add(weight, vector, self._max_frames)
+            self._tracker.describe(track_id, self._tracks[track_id].fused())
         return [track_id for track_id, _, _ in wanted]
 
     def _decide(self, track_id: int) -> TrackChange | None:
@@ -209,5 +225,7 @@ class LivePath:
 
     def _decision(self, track: _Track) -> Decision:
         rule = self._rule()
-        candidates = self._gallery.nearest(track.fused()[None, :], k=2)[0]
-        return decide(candidates, threshold=rule.threshold, margin=rule.margin)
+        with self._reader.timed("search"):
+            candidates = self._gallery.nearest(track.fused()[None, :], k=2)[0]
+        with self._reader.timed("decide"):
+            return decide(candidates, threshold=rule.threshold, margin=rule.margin)

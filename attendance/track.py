@@ -1,20 +1,39 @@
 """Step 2b: one face over many frames.
 
-Faces are linked from frame to frame by the overlap of their boxes with where each track should be by now, moving on as
-it did; each frame's assignment is made as a whole (the assignment problem, solved by SciPy). A track ends after a short
-absence. Ids are never used twice in a run.
+Each track carries a constant-velocity Kalman filter of its box (Kalman 1960; the white-noise acceleration model of
+Bar-Shalom, "Estimation with Applications to Tracking and Navigation", 2001, section 6.3), so it knows where its face
+should be by now and how surely. Faces are linked to tracks by how well they fit there, each frame's assignment made as
+a whole (the assignment problem, solved by SciPy). Where people cross and place alone does not tell, the faces are
+compared with what the tracks looked like before. A track ends after a short absence. Ids are never used twice in a run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from attendance.types import Face, Float32, Float64, require_utc
+
+# Standard deviations of the motion model, in face sizes (root of the box's area): of a measured edge, of the speed of a
+# face just found, and of the acceleration, per second and second squared.
+MEASURED = 0.06
+FIRST_SPEED = 4.0
+ACCELERATION = 12.0
+
+REACH = 3.0
+"""A face further than so many standard deviations from where a track should be is not that track's."""
+
+MOST_GROWTH = 1.8
+"""A face that changed its side by more than this factor since a track was last seen is not that track's."""
+
+Describe = Callable[[Sequence[int]], Float32]
+"""Indices of faces (n) -> their vectors (n, D) of unit length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +46,46 @@ class TrackUpdate:
 
 @dataclass(slots=True)
 class _Live:
-    """A track in view: its last box, when that was, and how its edges move, in px a second (4,), once seen twice."""
+    """A track in view: its box and the speed of its edges (4,), in px and px a second, as of ``seen_at``.
 
-    box: Float32
+    ``variances`` are those of place, place with speed, and speed, of every edge alike. ``look`` is the vector of what
+    it looked like, once known.
+    """
+
+    box: Float64
+    speed: Float64
+    variances: tuple[float, float, float]
     seen_at: datetime
-    speed: Float32 | None = None
+    look: Float32 | None = None
 
-    def expected(self, now: datetime) -> Float32:
-        """The box moved on to ``now``."""
-        if self.speed is None:
-            return self.box
-        return self.box + self.speed * np.float32((now - self.seen_at).total_seconds())
+    @classmethod
+    def begin(cls, box: Float32, now: datetime) -> _Live:
+        """A face seen for the first time."""
+        size = _size(box)
+        variances = ((MEASURED * size) ** 2, 0.0, (FIRST_SPEED * size) ** 2)
+        return cls(box.astype(np.float64), np.zeros(4), variances, now)
+
+    def expected(self, now: datetime) -> tuple[Float64, tuple[float, float, float]]:
+        """Box and variances moved on to ``now``."""
+        elapsed = (now - self.seen_at).total_seconds()
+        place, both, speed = self.variances
+        power = (ACCELERATION * _size(self.box) * elapsed) ** 2
+        moved = (
+            place + elapsed * (2 * both + elapsed * speed) + power * elapsed**2 / 4,
+            both + elapsed * speed + power * elapsed / 2,
+            speed + power,
+        )
+        return self.box + self.speed * elapsed, moved
 
     def see(self, box: Float32, now: datetime) -> None:
-        """Take the next box; the speed is the mean of what it was and what this box says, against jitter."""
-        elapsed = (now - self.seen_at).total_seconds()
-        if elapsed > 0:
-            speed = (box - self.box) / elapsed
-            mean = speed if self.speed is None else (self.speed + speed) / 2
-            self.speed = mean.astype(np.float32)
-        self.box, self.seen_at = box, now
+        """Take the next measured box."""
+        expected, (place, both, speed) = self.expected(now)
+        gain = 1.0 / (place + (MEASURED * _size(box)) ** 2)
+        wrong = box - expected
+        self.box = expected + place * gain * wrong
+        self.speed = self.speed + both * gain * wrong
+        self.variances = (place - place * place * gain, both - both * place * gain, speed - both * both * gain)
+        self.seen_at = now
 
 
 class Tracker:
@@ -60,20 +99,61 @@ class Tracker:
         self._live: dict[int, _Live] = {}
         self._next_id = 1
 
-    def update(self, faces: Sequence[Face], observed_at: datetime) -> TrackUpdate:
-        """Take the faces of the next frame, in any order, and the frame's time (aware UTC, not before the last one)."""
+    def expected(self, observed_at: datetime) -> dict[int, Float32]:
+        """Where the face of each live track should be, box (4,) px, at this time (aware UTC)."""
+        found = {}
+        for track_id, live in self._live.items():
+            if observed_at - live.seen_at <= self._max_gap:
+                found[track_id] = live.expected(observed_at)[0].astype(np.float32)
+        return found
+
+    def describe(self, track_id: int, look: Float32) -> None:
+        """Tell what a live track looks like: a vector (D,) of unit length."""
+        if track_id in self._live:
+            self._live[track_id].look = look
+
+    def match(
+        self,
+        faces: Sequence[Face],
+        observed_at: datetime,
+        *,
+        among: Iterable[int] | None = None,
+        describe: Describe | None = None,
+    ) -> list[int | None]:
+        """The track of each face, None for a face that no track fits; nothing is changed.
+
+        Args:
+            faces: of one frame, in any order.
+            observed_at: the frame's time, aware UTC.
+            among: the tracks to choose from, default all.
+            describe: gives vectors of faces; asked only where place alone leaves several choices.
+        """
+        ids = sorted(self._live if among is None else among)
+        if not faces or not ids:
+            return [None] * len(faces)
+        fit = self._fit(faces, ids, observed_at)
+        if describe is not None:
+            fit = self._with_looks(fit, ids, describe)
+        rows, columns = linear_sum_assignment(fit, maximize=True)
+        found: list[int | None] = [None] * len(faces)
+        for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+            if fit[row, column] > 0.0:
+                found[row] = ids[column]
+        return found
+
+    def update(
+        self, faces: Sequence[Face], observed_at: datetime, *, ids: Sequence[int | None] | None = None
+    ) -> TrackUpdate:
+        """Take the faces of the next frame, in any order, and the frame's time (aware UTC, not before the last one).
+
+        ``ids`` are the tracks of the faces where they are known already (`match`), None for a face that is new; without
+        them they are matched here. Tracks that have been away for too long end first.
+        """
         require_utc("observed_at", observed_at)
         ended = self._end_absent(observed_at)
-        ids: list[int] = [0] * len(faces)
-        for index, track_id in self._assign(faces, observed_at).items():
-            ids[index] = track_id
-            self._live[track_id].see(faces[index].box, observed_at)
-        for index, face in enumerate(faces):
-            if ids[index] == 0:
-                ids[index] = self._next_id
-                self._next_id += 1
-                self._live[ids[index]] = _Live(face.box, observed_at)
-        return TrackUpdate(tuple(ids), ended)
+        matched = self.match(faces, observed_at) if ids is None else ids
+        seen = tuple(self._see(face, i, observed_at) for face, i in zip(faces, matched, strict=True))
+        return TrackUpdate(seen, ended)
 
     def finish(self) -> tuple[int, ...]:
         """End every track, as when the camera stops; their ids in order."""
@@ -81,30 +161,79 @@ class Tracker:
         self._live.clear()
         return ended
 
+    def _see(self, face: Face, track_id: int | None, now: datetime) -> int:
+        if track_id is not None and track_id in self._live:
+            self._live[track_id].see(face.box, now)
+            return track_id
+        new = self._next_id
+        self._next_id += 1
+        self._live[new] = _Live.begin(face.box, now)
+        return new
+
     def _end_absent(self, now: datetime) -> tuple[int, ...]:
         ended = tuple(sorted(i for i, live in self._live.items() if now - live.seen_at > self._max_gap))
         for track_id in ended:
             del self._live[track_id]
         return ended
 
-    def _assign(self, faces: Sequence[Face], now: datetime) -> dict[int, int]:
-        if not faces or not self._live:
-            return {}
-        ids = sorted(self._live)
-        overlap = iou_matrix(np.stack([f.box for f in faces]), np.stack([self._live[i].expected(now) for i in ids]))
-        rows, columns = linear_sum_assignment(overlap, maximize=True)
-        pairs = zip(rows.tolist(), columns.tolist(), strict=True)
-        return {row: ids[column] for row, column in pairs if overlap[row, column] >= self._min_iou}
+    def _fit(self, faces: Sequence[Face], ids: Sequence[int], now: datetime) -> Float64:
+        """(faces, tracks) how well each fits: the overlap where it reaches ``min_iou``; else, within the reach of the
+        motion model, a little less than any such overlap; 0 where it does not fit at all."""
+        boxes = np.stack([face.box for face in faces]).astype(np.float64)
+        expected = [self._live[i].expected(now) for i in ids]
+        places = np.stack([box for box, _ in expected])
+        overlap = iou_matrix(boxes, places)
+        spread = np.sqrt([variances[0] for _, variances in expected])
+        sizes, expected_sizes = (np.sqrt(np.maximum(_areas(b), 1.0)) for b in (boxes, places))
+        away = np.linalg.norm(_centres(boxes)[:, None] - _centres(places)[None], axis=2)
+        away /= np.hypot(spread[None], MEASURED * sizes[:, None])
+        growth = np.abs(np.log(sizes[:, None] / expected_sizes[None]))
+        near = (away <= REACH) & (growth <= math.log(MOST_GROWTH))
+        by_reach = np.where(near, self._min_iou * np.exp(-(away**2) / 2), 0.0)
+        return np.where(overlap >= self._min_iou, overlap, by_reach)
+
+    def _with_looks(self, fit: Float64, ids: Sequence[int], describe: Describe) -> Float64:
+        """``fit`` with the likeness added where several faces and tracks, whose looks are known, fit one another."""
+        known = np.array([self._live[i].look is not None for i in ids])
+        possible = (fit > 0.0) & known[None]
+        unsure = possible & (possible.sum(axis=1, keepdims=True) > 1)
+        # The others that the same tracks could take, so that likeness is weighed on both sides.
+        rows = np.flatnonzero((possible & unsure.any(axis=0)[None]).any(axis=1))
+        columns = np.flatnonzero(unsure.any(axis=0))
+        if len(rows) == 0:
+            return fit
+        looks = np.stack([self._live[ids[c]].look for c in columns.tolist()])  # type: ignore[misc]
+        cosines = (describe(rows.tolist()) @ looks.T).astype(np.float64)
+        spread = float(cosines.max() - cosines.min())
+        if spread <= 0.0:
+            return fit
+        block = np.ix_(rows, columns)
+        liker = fit.copy()
+        liker[block] = np.where(fit[block] > 0.0, fit[block] + (cosines - cosines.min()) / spread, 0.0)
+        return liker
 
 
-def iou_matrix(boxes_a: Float32, boxes_b: Float32) -> Float64:
+def iou_matrix(boxes_a: NDArray[np.floating], boxes_b: NDArray[np.floating]) -> Float64:
     """Intersection over union of boxes (N, 4) and (M, 4) in px: float64 (N, M) in 0..1; 0 for an empty box."""
     a, b = boxes_a.astype(np.float64), boxes_b.astype(np.float64)
     top_left = np.maximum(a[:, None, :2], b[None, :, :2])
     bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
     intersection = np.prod(np.clip(bottom_right - top_left, 0.0, None), axis=2)
-    area_a = np.prod(np.clip(a[:, 2:] - a[:, :2], 0.0, None), axis=1)
-    area_b = np.prod(np.clip(b[:, 2:] - b[:, :2], 0.0, None), axis=1)
-    union = area_a[:, None] + area_b[None, :] - intersection
+    union = _areas(a)[:, None] + _areas(b)[None, :] - intersection
     overlap: Float64 = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
     return overlap
+
+
+def _areas(boxes: Float64) -> Float64:
+    areas: Float64 = np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None), axis=1)
+    return areas
+
+
+def _centres(boxes: Float64) -> Float64:
+    centres: Float64 = (boxes[:, :2] + boxes[:, 2:]) / 2
+    return centres
+
+
+def _size(box: NDArray[np.floating]) -> float:
+    """Root of a box's area, at least 1 px."""
+    return math.sqrt(max(float((box[2] - box[0]) * (box[3] - box[1])), 1.0))

@@ -182,6 +182,15 @@ class TrackSection(_Section):
     max_frames: Whole = Field(
         default=10, ge=1, description="Good frames fused; a decided track is embedded no further."
     )
+    detect_every: Whole = Field(
+        default=8,
+        ge=1,
+        le=100,
+        description="Frames between searches for faces where all is explained; 1 searches every frame.",
+    )
+    whole_every_s: Real = Field(
+        default=2.0, gt=0.0, le=60.0, description="Seconds after which the whole picture is searched, moved or not."
+    )
 
     @model_validator(mode="after")
     def _frames_fit(self) -> TrackSection:

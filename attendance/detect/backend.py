@@ -6,14 +6,13 @@ Both read their input from integral images, so that no resized picture is ever m
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from attendance.detect import pyramid
-from attendance.detect.boxes import Int64
 from attendance.detect.fused import WINDOW_HEADS, FusedONet, FusedPNet, FusedRNet
 from attendance.detect.pyramid import Level, UInt32
 from attendance.detect.weights import FILES, load_weights, weights_folder
@@ -34,9 +33,12 @@ DEVICE_CROPS = 4096
 
 Piece = tuple[int, int, int, int, int]  # level, first image, past the last, first row of windows, past the last
 
+Cut = Callable[[slice, Float32], None]
+"""Fills an array (n, side, side, 3) with the crops of a piece of all boxes; called from several threads."""
+
 
 class Backend(ABC):
-    """Runs the networks on pictures given as integral images (N, H + 1, W + 1, 3), see `pyramid.integral`."""
+    """Runs the networks, on integral images (N, H + 1, W + 1, 3), see `pyramid.integral`, and on crops."""
 
     @abstractmethod
     def windows(self, sums: UInt32, levels: Sequence[Level], least_logit: float) -> list[Float32]:
@@ -48,8 +50,8 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def crops(self, side_px: int, sums: UInt32, images: Int64, boxes: Float32) -> Float32:
-        """RNet (``side_px`` 24) or ONet (48) on boxes (M, 4) of ``images`` (M,): (M, 6) or (M, 16)."""
+    def crops(self, side_px: int, count: int, cut: Cut) -> Float32:
+        """RNet (``side_px`` 24) or ONet (48) on so many crops: (count, 6) or (count, 16)."""
 
 
 class ProcessorBackend(Backend):
@@ -77,17 +79,17 @@ class ProcessorBackend(Backend):
         self._workers.map(run, _pieces(sums.shape[0], levels, self._workers.threads))
         return maps
 
-    def crops(self, side_px: int, sums: UInt32, images: Int64, boxes: Float32) -> Float32:
+    def crops(self, side_px: int, count: int, cut: Cut) -> Float32:
         """As `Backend.crops`."""
-        found = np.empty((len(boxes), CROP_HEADS[side_px]), np.float32)
+        found = np.empty((count, CROP_HEADS[side_px]), np.float32)
 
         def run(piece: slice) -> None:
             pictures = np.empty((piece.stop - piece.start, side_px, side_px, 3), np.float32)
-            pyramid.crop(sums, images[piece], boxes[piece], pictures)
+            cut(piece, pictures)
             with torch.inference_mode():
                 found[piece] = self._nets[side_px](pictures)
 
-        self._workers.map(run, _shares(len(boxes), PIECE_CROPS[side_px], self._workers.threads))
+        self._workers.map(run, _shares(count, PIECE_CROPS[side_px], self._workers.threads))
         return found
 
 
@@ -115,17 +117,14 @@ class DeviceBackend(Backend):
             maps = [torch.cat((heads[:, 1:2] - heads[:, :1], heads[:, 2:]), dim=1) for heads in found]
             return [windows.permute(0, 2, 3, 1).contiguous().cpu().numpy() for windows in maps]
 
-    def crops(self, side_px: int, sums: UInt32, images: Int64, boxes: Float32) -> Float32:
+    def crops(self, side_px: int, count: int, cut: Cut) -> Float32:
         """As `Backend.crops`."""
-        pictures = np.empty((len(boxes), side_px, side_px, 3), np.float32)
-
-        def cut(piece: slice) -> None:
-            pyramid.crop(sums, images[piece], boxes[piece], pictures[piece])
-
-        self._workers.map(cut, _shares(len(boxes), PIECE_CROPS[side_px], self._workers.threads))
-        found = np.empty((len(boxes), CROP_HEADS[side_px]), np.float32)
+        pictures = np.empty((count, side_px, side_px, 3), np.float32)
+        shares = _shares(count, PIECE_CROPS[side_px], self._workers.threads)
+        self._workers.map(lambda piece: cut(piece, pictures[piece]), shares)
+        found = np.empty((count, CROP_HEADS[side_px]), np.float32)
         with torch.inference_mode():
-            for start in range(0, len(boxes), DEVICE_CROPS):
+            for start in range(0, count, DEVICE_CROPS):
                 piece = slice(start, start + DEVICE_CROPS)
                 found[piece] = self._nets[side_px](self._there(pictures[piece])).cpu().numpy()
         return found

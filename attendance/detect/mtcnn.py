@@ -17,9 +17,9 @@ import torch
 
 from attendance.detect import boxes as box_math
 from attendance.detect import pyramid
-from attendance.detect.backend import ONET_SIDE_PX, RNET_SIDE_PX, Backend, DeviceBackend, ProcessorBackend
+from attendance.detect.backend import ONET_SIDE_PX, RNET_SIDE_PX, Backend, Cut, DeviceBackend, ProcessorBackend
 from attendance.detect.boxes import Int64
-from attendance.detect.port import Detector
+from attendance.detect.port import RefiningDetector
 from attendance.detect.pyramid import Level, UInt32
 from attendance.detect.workers import Workers
 from attendance.types import Face, Float32, RGBImage
@@ -43,7 +43,7 @@ class _Candidates:
     boxes: Float32
 
 
-class MtcnnDetector(Detector):
+class MtcnnDetector(RefiningDetector):
     """Finds faces from ``min_face_px`` up. Safe to use from several threads at once.
 
     Args:
@@ -99,14 +99,7 @@ class MtcnnDetector(Detector):
         return found
 
     def refine(self, image: RGBImage, boxes: Float32) -> list[Face]:
-        """Look with ONet alone where faces are expected.
-
-        Args:
-            image: RGB uint8 (H, W, 3).
-            boxes: float32 (M, 4) px, about the faces; each is widened to a square first.
-
-        Returns:
-            One face per box, in order, whatever its score: the caller judges it. A box outside the image scores 0.
+        """Look with ONet alone where faces are expected; see `RefiningDetector.refine`. Boxes are widened to squares.
 
         Raises:
             ValueError: image or boxes are of another shape or dtype.
@@ -118,8 +111,9 @@ class MtcnnDetector(Detector):
         inside = pyramid.inside(squares, image.shape[0], image.shape[1])
         faces = [Face(box, 0.0, np.repeat(_centre(box)[None], 5, axis=0)) for box in boxes]
         if inside.any():
-            looked = _Candidates(np.zeros(int(inside.sum()), np.int64), squares[inside])
-            for index, face in zip(np.flatnonzero(inside), self._judge(self._sums([image]), looked), strict=True):
+            whole, looked = np.ascontiguousarray(image), squares[inside]
+            judged = self._judge(looked, lambda piece, crops: pyramid.cut(whole, looked[piece], crops))
+            for index, face in zip(np.flatnonzero(inside), judged, strict=True):
                 faces[index] = face
         return faces
 
@@ -163,7 +157,7 @@ class MtcnnDetector(Detector):
 
     def _narrow(self, sums: UInt32, proposals: _Candidates) -> _Candidates:
         """Stage two: what RNet keeps, moved by its offsets, as squares."""
-        heads = self._backend.crops(RNET_SIDE_PX, sums, proposals.images, proposals.boxes)
+        heads = self._backend.crops(RNET_SIDE_PX, len(proposals.boxes), _cutter(sums, proposals))
         scores = box_math.probability(heads)
         found = []
         for n in range(len(sums)):
@@ -175,7 +169,7 @@ class MtcnnDetector(Detector):
 
     def _conclude(self, sums: UInt32, candidates: _Candidates) -> list[list[Face]]:
         """Stage three: what ONet keeps, with its points, best first."""
-        faces = self._judge(sums, candidates)
+        faces = self._judge(candidates.boxes, _cutter(sums, candidates))
         found = []
         for n in range(len(sums)):
             mine = [
@@ -187,12 +181,21 @@ class MtcnnDetector(Detector):
             found.append([mine[i] for i in box_math.keep_by_smaller(scored, SMALLER_OVERLAP)])
         return found
 
-    def _judge(self, sums: UInt32, candidates: _Candidates) -> list[Face]:
-        heads = self._backend.crops(ONET_SIDE_PX, sums, candidates.images, candidates.boxes)
-        boxes = box_math.shifted(candidates.boxes, heads[:, 2:6], 1)
-        points = box_math.placed(candidates.boxes, heads[:, 6:])
+    def _judge(self, boxes: Float32, cut: Cut) -> list[Face]:
+        heads = self._backend.crops(ONET_SIDE_PX, len(boxes), cut)
+        moved = box_math.shifted(boxes, heads[:, 2:6], 1)
+        points = box_math.placed(boxes, heads[:, 6:])
         scores = box_math.probability(heads)
-        return [Face(box, float(score), five) for box, score, five in zip(boxes, scores, points, strict=True)]
+        return [Face(box, float(score), five) for box, score, five in zip(moved, scores, points, strict=True)]
+
+
+def _cutter(sums: UInt32, candidates: _Candidates) -> Cut:
+    """Cuts crops of the candidates out of integral images."""
+
+    def cut(piece: slice, crops: Float32) -> None:
+        pyramid.crop(sums, candidates.images[piece], candidates.boxes[piece], crops)
+
+    return cut
 
 
 def _together(found: list[Float32], sums: UInt32) -> _Candidates:

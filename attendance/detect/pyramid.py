@@ -143,6 +143,32 @@ def crop(sums: UInt32, images: NDArray[np.int64], boxes: Float32, out: Float32) 
 
 
 @compiled
+def cut(image: UInt8, boxes: Float32, out: Float32) -> None:
+    """As `crop`, of one image (H, W, 3) itself: sooner where there are few boxes and no integral image yet."""
+    side = out.shape[1]
+    lines = image.reshape(image.shape[0], -1)
+    for m in range(boxes.shape[0]):
+        left, top, right, bottom = crop_window(boxes[m], image.shape[0], image.shape[1])
+        columns = bins(0, right - left, side)
+        rows = bins(top, bottom - top, side)
+        sums = np.empty((right - left) * 3, np.int32)
+        for y in range(side):
+            sums[:] = 0
+            for row in range(rows[y, 0], rows[y, 1]):
+                line = lines[row]
+                for i in range(sums.shape[0]):
+                    sums[i] += line[3 * left + i]
+            for x in range(side):
+                first, past = columns[x, 0], columns[x, 1]
+                share = np.float32(0.0078125) / np.float32((rows[y, 1] - rows[y, 0]) * (past - first))
+                for c in range(3):
+                    total = np.int32(0)
+                    for i in range(first, past):
+                        total += sums[3 * i + c]
+                    out[m, y, x, c] = np.float32(total) * share - np.float32(0.99609375)
+
+
+@compiled
 def inside(boxes: Float32, height: int, width: int) -> NDArray[np.bool_]:
     """(M,) whether each box covers at least one whole pixel of the image."""
     hits = np.empty(boxes.shape[0], np.bool_)

@@ -198,3 +198,17 @@ def test_missing_weights_are_a_model_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="PNet weights"):
         load_weights(PNet(), weights_folder() / "rnet.pt")
     load_weights(RNet(), weights_folder() / "rnet.pt")
+
+
+def test_faces_are_found_within_a_part_of_a_picture_where_they_are_in_the_whole(
+    detector: MtcnnDetector, portraits: dict[str, RGBImage]
+) -> None:
+    image = portraits["astronaut"]
+    face = detector.detect([image])[0][0]
+    x1, y1, x2, y2 = (int(v) for v in face.box)
+    region = (x1 - 60, max(y1 - 60, 0), x2 + 60, y2 + 60)
+    found = detector.detect_within(image, [region, (0, 300, 40, 340)])
+    assert len(found) == 1
+    np.testing.assert_allclose(found[0].box, face.box, atol=12)
+    np.testing.assert_allclose(found[0].points, face.points, atol=6)
+    assert detector.detect_within(image, []) == []

@@ -74,6 +74,9 @@ def test_crops_are_adaptive_averages_of_whole_pixels(
     out = np.empty((1, 24, 24, 3), np.float32)
     pyramid.crop(summed(noise), np.zeros(1, np.int64), boxes, out)
     np.testing.assert_allclose(out[0], averaged(noise[top:bottom, left:right], 24, 24), atol=2e-6)
+    at_once = np.empty_like(out)
+    pyramid.cut(noise, boxes, at_once)
+    np.testing.assert_array_equal(at_once, out)
 
 
 def test_boxes_without_a_pixel_of_the_image_are_outside() -> None:
