@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from attendance.gallery import (
     apply_changes,
     entries_of,
     open_for_writing,
+    owner_of,
     rebuild,
     reconcile,
     verify,
@@ -26,7 +27,7 @@ from attendance.gallery import (
 from attendance.ledger.port import Ledger
 from attendance.search.exact import ExactGallery
 from attendance.search.port import Gallery
-from attendance.types import GalleryEntry
+from attendance.types import GalleryEntry, Person
 from tests.enrolled import CARD, DIMENSION, WHEN, chroma_store, open_ledger, person, template, vector
 
 
@@ -46,6 +47,35 @@ class Failing(ExactGallery):
 
     def upsert(self, entries: object) -> None:
         raise GalleryError("the disk is full")
+
+
+class Shared(ExactGallery):
+    """A gallery that others write to as well: they come in before each write of ours, and after each reading."""
+
+    def __init__(self) -> None:
+        super().__init__(CARD, DIMENSION)
+        self.meanwhile: list[Callable[[], object]] = []
+
+    @property
+    def exclusive(self) -> bool:
+        return False
+
+    def upsert(self, entries: Sequence[GalleryEntry]) -> None:
+        self._others()
+        super().upsert(entries)
+
+    def remove(self, template_ids: Sequence[str]) -> int:
+        self._others()
+        return super().remove(template_ids)
+
+    def entries(self) -> list[GalleryEntry]:
+        found = super().entries()
+        self._others()
+        return found
+
+    def _others(self) -> None:
+        if self.meanwhile:
+            self.meanwhile.pop(0)()
 
 
 def test_a_change_reaches_ledger_and_gallery_and_raises_the_revision(ledger: Ledger, gallery: Gallery) -> None:
@@ -125,6 +155,67 @@ def test_every_kind_of_difference_is_found_and_put_right(ledger: Ledger, gallery
     assert str(found) == "1 missing, 1 extra, 2 different, 0 of another model"
     assert reconcile(ledger, gallery) == found
     assert verify(ledger, gallery).clean
+
+
+def changed(before: Person, *seeds: int) -> Person:
+    """The next version of a person, with templates of other vectors."""
+    rows = tuple(template(f"t-{before.identity_id}-{seed % 10}", vector(seed)) for seed in seeds)
+    return replace(before, version=before.version + 1, templates=rows)
+
+
+@pytest.mark.parametrize("comes_before", [1, 2], ids=["removal", "upsert"])
+@pytest.mark.parametrize("what", ["changed", "removed", "removed and enrolled again", "deactivated"])
+def test_another_writers_later_change_of_the_person_stays(ledger: Ledger, comes_before: int, what: str) -> None:
+    gallery = Shared()
+    one = person(1)
+    apply_changes(ledger, gallery, [PersonChange(None, one), PersonChange(None, person(2))])
+    mine = changed(one, 11, 12)
+    again = replace(changed(one, 11, 43), version=1, subject_ref="ref-new")
+    theirs = {
+        "changed": [PersonChange(mine, changed(mine, 32, 33))],
+        "removed": [PersonChange(mine, None)],
+        "removed and enrolled again": [PersonChange(mine, None), PersonChange(None, again)],
+        "deactivated": [PersonChange(mine, replace(mine, version=3, deactivated_at=WHEN))],
+    }[what]
+
+    def other_writer() -> None:
+        for change in theirs:
+            assert apply_changes(ledger, gallery, [change]) == []
+
+    gallery.meanwhile = [*[lambda: None] * (comes_before - 1), other_writer]
+    assert apply_changes(ledger, gallery, [PersonChange(one, mine)]) == []
+    assert gallery.meanwhile == []
+    assert verify(ledger, gallery) == Differences()
+
+
+@pytest.mark.parametrize("moment", range(3))
+@pytest.mark.parametrize("what", ["enrols", "changes", "removes"])
+def test_bringing_up_undoes_no_other_writers_change(ledger: Ledger, moment: int, what: str) -> None:
+    """They come in between the reading of the gallery and that of the ledger, before the removal, before the upsert."""
+    gallery = Shared()
+    people = [person(number) for number in range(3)]
+    apply_changes(ledger, gallery, [PersonChange(None, each) for each in people])
+    gallery.remove(["t-0000-1"])
+    gallery.upsert(
+        [GalleryEntry("t-stray", "person-0009", vector(5)), GalleryEntry("t-0001-0", "person-0001", vector(6))]
+    )
+    back = replace(person(9), templates=(template("t-stray", vector(7)),))
+    theirs = {
+        "enrols": [PersonChange(None, back), PersonChange(None, person(5))],
+        "changes": [PersonChange(people[0], changed(people[0], 20)), PersonChange(people[1], changed(people[1], 21))],
+        "removes": [PersonChange(people[0], None), PersonChange(people[1], None)],
+    }[what]
+    gallery.meanwhile = [lambda: None] * moment + [lambda: apply_changes(ledger, gallery, theirs)]
+    reconcile(ledger, gallery)
+    assert gallery.meanwhile == []
+    assert verify(ledger, gallery) == Differences()
+
+
+def test_a_gallery_knows_its_ledger_by_an_id_that_is_made_once(ledger: Ledger) -> None:
+    assert owner_of(ledger) == ""
+    made = owner_of(ledger, create=True)
+    assert len(made) == 32
+    assert owner_of(ledger) == owner_of(ledger, create=True) == made
 
 
 def test_nothing_to_reconcile_is_no_change(ledger: Ledger, gallery: Gallery) -> None:

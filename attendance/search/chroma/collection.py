@@ -93,6 +93,11 @@ class ChromaGallery(Gallery):
         self._exclusive = exclusive
 
     @property
+    def name(self) -> str:
+        """The collection's."""
+        return str(self._collection.name)
+
+    @property
     def exclusive(self) -> bool:
         """See the port."""
         return self._exclusive
@@ -176,10 +181,11 @@ class ChromaGallery(Gallery):
         with translated("read"):
             for ids in self._parts(sorted(self._collection.get(include=[])["ids"])):
                 rows = self._collection.get(ids=ids, include=["embeddings", "metadatas"])
-                vectors = np.asarray(rows["embeddings"], np.float32).reshape(len(rows["ids"]), -1)
+                vectors = np.asarray(rows["embeddings"], np.float32).reshape(len(rows["ids"]), self.dimension)
                 with np.errstate(over="ignore", invalid="ignore"):
                     lengths = np.linalg.norm(vectors, axis=1)
-                if len(rows["ids"]) != len(ids) or not (np.abs(lengths - 1.0) <= LENGTH_TOLERANCE).all():
+                lost = self._exclusive and len(rows["ids"]) != len(ids)
+                if lost or not (np.abs(lengths - 1.0) <= LENGTH_TOLERANCE).all():
                     raise GalleryDamagedError("the gallery should hold unit vectors, got others: rebuild it")
                 owners = [metadata["identity_id"] for metadata in rows["metadatas"]]
                 entries += map(GalleryEntry, rows["ids"], owners, vectors)

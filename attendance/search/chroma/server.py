@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from attendance.errors import GalleryError, GalleryGoneError, ModelMismatchError
+from attendance.errors import GalleryDamagedError, GalleryError, GalleryGoneError, ModelMismatchError
 from attendance.search.chroma.collection import (
     COLLECTION,
     DEFAULT_GRAPH,
@@ -43,7 +43,10 @@ _Answer = TypeVar("_Answer")
 _CONNECT_S = 5.0
 _PAGE = 500
 _BATCH = 1000
+# A collection that others remove, or remove from, while it is read does not always say so but breaks in other ways for
+# a moment: "Error finding id", "Nothing found on disk". So damage is believed when it is met this often.
 _TRIES = 5
+_PAUSE_S = 0.05
 _ABANDONED_S = 24 * 3600.0
 
 
@@ -111,14 +114,14 @@ class ServerGallery(Gallery):
         return self._on_present(lambda gallery: gallery.counts())
 
     def _on_present(self, act: Callable[[ChromaGallery], _Answer]) -> _Answer:
-        for _ in range(_TRIES):
-            present = self._present
+        for _ in range(_TRIES - 1):
             try:
-                return act(present)
-            except GalleryGoneError:
-                self._present = self._resolve()
-                logger.info("the gallery was made anew by somebody else: going on with the new one")
-        raise GalleryError(f"the gallery was made anew {_TRIES} times during one operation: run it again")
+                return act(self._present)
+            except GalleryDamagedError as error:
+                logger.info("looking the gallery up again, because: %s", error)
+            time.sleep(_PAUSE_S)
+            self._present = self._resolve()
+        return act(self._present)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,10 @@ class ServerStore(GalleryStore):
                 yield self._gallery(client, draft, fault=None)
                 with translated("complete"):
                     draft.modify(metadata={**draft.metadata, "complete": True})
+            except GalleryDamagedError as error:
+                if any(each.name == draft.name for each in self._ours(client)):
+                    raise
+                raise GalleryGoneError(f"another writer made the gallery anew meanwhile: {error}") from error
             except BaseException:
                 with suppress(GalleryError):
                     _delete(client, draft.name)
@@ -209,11 +216,22 @@ class ServerStore(GalleryStore):
             )
 
     def _existing(self, client: Any) -> ChromaGallery:
+        """The present gallery; looked up again when others change it, or take its place, while it is opened."""
+        for _ in range(_TRIES - 1):
+            present = _last(self._ours(client))
+            if present is None:
+                break
+            with suppress(GalleryDamagedError):
+                return self._opened(client, present)
+            time.sleep(_PAUSE_S)
         present = _last(self._ours(client))
         if present is None:
             raise GalleryGoneError(
                 f"expected the gallery {self.collection} on {self.url}, found none: rebuild it from the ledger"
             )
+        return self._opened(client, present)
+
+    def _opened(self, client: Any, present: _Found) -> ChromaGallery:
         self._refuse_foreign(present)
         collection = present.collection
         with translated("open"):
