@@ -2,7 +2,8 @@
 
 window.addEventListener("DOMContentLoaded", () => {
   SwaggerUIBundle({
-    url: "openapi.json",
+    // Without the name and password that the page's own address may carry.
+    url: new URL("openapi.json", window.location.origin + window.location.pathname).href,
     dom_id: "#swagger-ui",
     deepLinking: true,
     docExpansion: "list",
