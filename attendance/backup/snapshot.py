@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from attendance.errors import BackupError, LedgerError
-from attendance.ledger import connection, rows, schema
+from attendance.ledger import connection, schema
 from attendance.ledger.copying import PEOPLE_AT_ONCE, PUNCHES_AT_ONCE, stretches
 from attendance.ledger.digests import Digest, digest_of, people_digest
 from attendance.ledger.port import Ledger
@@ -92,9 +92,9 @@ def copy_server(source: Ledger, target: Path, open_file: Callable[[Path], Ledger
 
 def _copy_punches(source: Ledger, copy: Ledger) -> None:
     for query in stretches(source, PUNCHES_AT_ONCE):
-        punches = source.punches(query)
-        copy.import_punches(punches)
-        _demand("punches", digest_of(map(rows.punch_row, punches)), copy.digest("punches", query))
+        records = source.records("punches", query)
+        copy.import_records(records)
+        _demand("punches", digest_of(records), copy.digest("punches", query))
 
 
 def _copy_people(source: Ledger, copy: Ledger) -> None:
