@@ -296,6 +296,7 @@ class App:
             follower.mirror,
             templates_of=templates_of,
             cross_check=search.cross_check,
+            on_check=self.telemetry.recall,
         )
         served.start()
         self._exit.callback(served.stop)

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 _TEMPLATES_ASKED = 128
 _TEMPLATES_PER_PERSON = 16
 _JOIN_S = 10.0
-_LONGEST_WAIT_S = 30.0
+_LONGEST_WAIT = 6.0
 
 
 class Proposer(Protocol):
@@ -42,6 +42,17 @@ class Proposer(Protocol):
 
     def templates(self) -> int:
         """How many templates are held."""
+
+
+class OnCheck(Protocol):
+    """Told of cross-checks as they happen."""
+
+    def __call__(self, *, asked: int, agreed: int) -> None:
+        """So many lookups were answered twice, and so many of them alike."""
+
+
+def _tell_nobody(*, asked: int, agreed: int) -> None:
+    """Without telemetry the counts are kept here alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +80,9 @@ class ServedGallery(Gallery):
     It is read only. ``open_server``: opens the gallery on the server; raises as `GalleryStore.open` does.
     ``templates_of``: a person's templates as the ledger has them, none when they are not to be recognised.
     ``cross_check``: share of the lookups that the mirror answers too, 0..1, the first one always unless it is 0.
-    ``look_s``: seconds between looks whether the server answers and holds as many templates as the mirror.
+    ``look_s``: seconds between looks whether the server answers and holds as many templates as the mirror; up to six
+    times as many while it does not answer.
+    ``on_check`` is told of each cross-check.
     """
 
     def __init__(
@@ -80,6 +93,7 @@ class ServedGallery(Gallery):
         templates_of: Callable[[str], Sequence[GalleryEntry]],
         cross_check: float,
         look_s: float = 5.0,
+        on_check: OnCheck = _tell_nobody,
     ) -> None:
         self.card_id = mirror.card_id
         self.dimension = mirror.dimension
@@ -88,6 +102,7 @@ class ServedGallery(Gallery):
         self._templates_of = templates_of
         self._cross_check = cross_check
         self._look_s = look_s
+        self._on_check = on_check
         self._held = ExitStack()
         self._connected: Proposer | None = None
         self._ready: Proposer | None = None
@@ -151,6 +166,7 @@ class ServedGallery(Gallery):
         for place, exact in zip(due, self._mirror.nearest(queries[due], k=k), strict=True):
             same = [c.identity_id for c in exact] == [c.identity_id for c in found[place]]
             self._count(asked=1, agreed=int(same))
+            self._on_check(asked=1, agreed=int(same))
             found[place] = exact
         return found
 
@@ -187,7 +203,7 @@ class ServedGallery(Gallery):
                 failures += 1
                 logger.exception("the look at the gallery's server met something unforeseen and goes on")
                 self._let_go()
-            self._rest(min(self._look_s * 2.0 ** min(failures, 10), max(_LONGEST_WAIT_S, self._look_s)), failures)
+            self._rest(self._look_s * min(2.0 ** min(failures, 10), _LONGEST_WAIT), failures)
         self._let_go()
 
     def _rest(self, wait_s: float, failures: int) -> None:

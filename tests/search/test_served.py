@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,9 +78,15 @@ def start(mirror: ExactGallery) -> Iterator[Start]:
     started: list[ServedGallery] = []
 
     def begin(
-        open_server: Callable[[], AbstractContextManager[Proposer]], *, cross_check: float = 0.0, ready: bool = True
+        open_server: Callable[[], AbstractContextManager[Proposer]],
+        *,
+        cross_check: float = 0.0,
+        ready: bool = True,
+        **more: Any,
     ) -> ServedGallery:
-        served = ServedGallery(open_server, mirror, templates_of=templates_of, cross_check=cross_check, look_s=0.02)
+        served = ServedGallery(
+            open_server, mirror, templates_of=templates_of, cross_check=cross_check, look_s=0.02, **more
+        )
         started.append(served)
         served.start()
         if ready:
@@ -129,7 +136,8 @@ def test_a_share_of_the_lookups_is_cross_checked(start: Start, share: float, loo
 
 def test_a_miss_shows_in_the_recall_and_the_exact_answer_is_given(start: Start, mirror: ExactGallery) -> None:
     fake = Fake()
-    served = start(fake.open, cross_check=0.5)
+    told: list[tuple[int, int]] = []
+    served = start(fake.open, cross_check=0.5, on_check=lambda *, asked, agreed: told.append((asked, agreed)))
     fake.people = [name for name in NAMES if name != "person-004"]
     asked = np.repeat(vector(40)[None], 4, axis=0)
     found = served.nearest(asked, k=1)
@@ -137,6 +145,7 @@ def test_a_miss_shows_in_the_recall_and_the_exact_answer_is_given(start: Start, 
     # The first, the second and the fourth were asked of the mirror too.
     assert missed == [False, False, True, False]
     assert (served.lookups.asked, served.lookups.agreed, served.lookups.recall) == (3, 0, 0.0)
+    assert told == [(1, 0)] * 3
 
 
 @pytest.mark.parametrize("trouble", [GalleryUnavailableError("away"), ModelMismatchError("other"), GalleryError("x")])

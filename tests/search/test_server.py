@@ -188,7 +188,10 @@ def test_a_server_that_is_not_there(collection: str) -> None:
         taken.bind(("127.0.0.1", 0))
         store = ServerStore(f"http://127.0.0.1:{taken.getsockname()[1]}", CARD, DIMENSION, collection)
         for act in (store.open, store.replacement):
-            with pytest.raises(GalleryUnavailableError, match=r"does not answer.*search\.url"), act():
+            with (
+                pytest.raises(GalleryUnavailableError, match=r"connect to http://127.*does not answer.*search\.url"),
+                act(),
+            ):
                 pytest.fail("opened")
         with pytest.raises(GalleryUnavailableError):
             store.exists()

@@ -298,7 +298,7 @@ def _connected(url: str, timeout_s: float) -> Iterator[Any]:
     # Where nothing is encrypted, reading the certificates three times over only takes time.
     encrypted = url.startswith("https:")
     settings = Settings(anonymized_telemetry=False, chroma_server_ssl_verify=encrypted)
-    with translated("reach"):
+    with translated(f"connect to {url} for"):
         _require_chroma(url, httpx.get(f"{url}/api/v2/heartbeat", timeout=limits, verify=encrypted))
         client: Any = chromadb.HttpClient(host=url, settings=settings)
     client._server._session.timeout = limits
