@@ -72,10 +72,11 @@ def access_for(section: ServiceSection, *, host: str, address: str) -> Access:
     return Access(token, frozenset(names))
 
 
-def read_token(section: ServiceSection) -> str | None:
+def read_token(section: ServiceSection, *, mounted: Path = CONTAINER_SECRETS) -> str | None:
     """The token, from the environment or its file; None where neither is set.
 
-    Raises ConfigError for a file that cannot be read, that others may read, or that holds no token.
+    Raises ConfigError for a file that cannot be read, that others may use (unless it lies in ``mounted``), or that holds
+    no token.
     """
     held = section.token.get_secret_value()
     if held:
@@ -90,7 +91,7 @@ def read_token(section: ServiceSection) -> str | None:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError(f"service.token_file {path} cannot be read ({reason}): name a file with the token") from error
-    if os.name == "posix" and mode & 0o077 and path.parent != CONTAINER_SECRETS:
+    if os.name == "posix" and mode & 0o077 and path.parent != mounted:
         raise ConfigError(f"service.token_file {path} has mode {mode:04o} and others may use it: chmod 600 {path}")
     fault = token_fault(token)
     if fault is not None:

@@ -172,6 +172,7 @@ def _ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
 
     uvicorn raises the signals that ended it once more afterwards, which by default would kill the process after all.
     """
+
     def end(number: int, frame: FrameType | None) -> None:
         server.should_exit = True
 

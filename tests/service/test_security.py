@@ -170,6 +170,11 @@ def test_a_file_that_others_may_use(token_file: Callable[..., Path], mode: int) 
         read_token(section(token_file=token_file(mode=mode)))
 
 
+def test_a_container_engine_sees_to_the_rights_of_its_secrets(token_file: Callable[..., Path]) -> None:
+    path = token_file(mode=0o444)
+    assert read_token(section(token_file=path), mounted=path.parent) == TOKEN
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
