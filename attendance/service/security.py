@@ -75,8 +75,8 @@ def access_for(section: ServiceSection, *, host: str, address: str) -> Access:
 def read_token(section: ServiceSection, *, mounted: Path = CONTAINER_SECRETS) -> str | None:
     """The token, from the environment or its file; None where neither is set.
 
-    Raises ConfigError for a file that cannot be read, that others may use (unless it lies in ``mounted``), or that holds
-    no token.
+    Raises ConfigError for a file that cannot be read, that others may use (unless it lies in ``mounted``), or that
+    holds no token.
     """
     held = section.token.get_secret_value()
     if held:
