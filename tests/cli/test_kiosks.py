@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +14,26 @@ import pytest
 
 from attendance.app import App
 from attendance.cli.realtime import main
+from attendance.detect.port import Detector
 from attendance.kept_mirror import load_kept
 from attendance.ledger.port import Setting
 from attendance.ledger.registry import Register
-from tests.building import FakeApp
+from attendance.types import Face, RGBImage
+from tests.building import BrightDetector, FakeApp
 from tests.cli.conftest import BLUE, GREEN, RED, Ran, Run, exit_code_of, open_ledger
 from tests.cli.test_realtime import START, film, lines
 from tests.ledger.server import Server
 
 
 @pytest.fixture
-def live(enrolled: Run, store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def live(enrolled: Run, hall: Run) -> Run:
     """Run the kiosk named hall with red and green enrolled."""
+    return hall
+
+
+@pytest.fixture
+def hall(store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the kiosk named hall."""
     monkeypatch.setenv("ATTENDANCE_KIOSK__ID", "hall")
 
     def call(*words: object, make_app: Callable[..., App] = FakeApp) -> Ran:
@@ -79,11 +89,11 @@ def test_cameras_and_settings_of_the_ledger_are_a_kiosks_and_its_own_file_beats_
     ({"service": {"token": "x"}}, "it is not a kiosk's"),
 ], ids=str)  # fmt: skip
 def test_what_does_not_fit_is_named_with_its_key_and_that_the_ledger_holds_it(
-    live: Run, store: Path, tmp_path: Path, value: dict[str, Any], told: str
+    hall: Run, store: Path, tmp_path: Path, value: dict[str, Any], told: str
 ) -> None:
     with open_ledger(store) as ledger:
         assert ledger.put_setting(Setting("kiosk/hall", 1, value))
-    ran = live("--source", film(tmp_path / "film.avi", None))
+    ran = hall("--source", film(tmp_path / "film.avi", None))
     assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
     assert told in ran.err and "the ledger's settings kiosk/hall" in ran.err
 
@@ -168,7 +178,47 @@ def test_a_camera_that_fails_stops_no_other_and_is_a_failure(live: Run, tmp_path
     assert ran.code == 2 and "nothing.mp4" in ran.err
 
 
-def test_a_ledger_that_goes_away_stops_no_kiosk_and_one_that_is_away_starts_from_its_last_mirror(
+def test_a_ledger_that_goes_away_and_comes_back_delays_nobody(
+    run: Run, live: Run, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before the second of four people, started again before the fourth."""
+    server = Server(tmp_path / "mongo")
+    url = server.url("attendance", options="?serverSelectionTimeoutMS=300")
+
+    class Killing(BrightDetector):
+        frames = 0
+
+        def detect(self, images: Sequence[RGBImage]) -> list[list[Face]]:
+            self.frames += 1
+            if self.frames == 24:
+                server.kill()
+            if self.frames == 74:
+                server.start()
+                time.sleep(1.0)
+            return super().detect(images)
+
+    class KillingApp(FakeApp):
+        @cached_property
+        def detector(self) -> Detector:
+            return Killing()
+
+    assert run("ledger", "copy", store / "ledger.sqlite", url).code == 0
+    monkeypatch.setenv("ATTENDANCE_LEDGER__URL", url)
+    monkeypatch.setenv("ATTENDANCE_SEARCH__FOLLOW_S", "0.05")
+    source, events = film(tmp_path / "film.avi", RED, GREEN, RED, GREEN), tmp_path / "events.jsonl"
+    try:
+        ran = live("--source", source, "--start", START, "--events", events, "--json", "-", make_app=KillingApp)
+    finally:
+        server.stop()
+    assert (ran.code, ran.json["frames"], ran.json["not_recorded"]) == (1, 100, 2), ran.err
+    assert [(event["kind"], event["identity_id"]) for event in lines(events)] == [
+        ("punch", "red"), ("refused", "green"), ("refused", "red"), ("punch", "green"),
+    ]  # fmt: skip
+    assert ran.err.count("the ledger is away") == 1
+    assert ran.err.count("the ledger is back") == 1
+
+
+def test_a_kiosk_that_starts_while_the_ledger_is_away_recognises_from_its_last_mirror(
     run: Run, live: Run, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = Server(tmp_path / "mongo")
