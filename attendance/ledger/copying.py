@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from itertools import pairwise
 
 from attendance.errors import LedgerError
 from attendance.ledger.digests import Digest, digest_of, people_digest
@@ -63,7 +63,7 @@ def copy_ledger(
     settings, new_settings = _copy_settings(source, target, found.update)
     registered, new_registered = _copy_registry(source, target, found.update)
     people, new_people = _copy_people(source, target, found.update, progress, at_once=people_at_once)
-    parts = list(stretches(source, punches_at_once))
+    parts = stretches(source, punches_at_once)
     punches, new_punches = _copy_punches(source, target, parts, found.update, progress)
     attendance = _compare_attendance(source, target, parts, found.update)
     return Copied(
@@ -128,19 +128,13 @@ def _copy_punches(
     count, written = 0, target.adopt(source)
     for query in parts:
         theirs = source.records("punches", query)
-        if not _holds(target, query) or target.records("punches", query) != theirs:
+        if target.records("punches", query) != theirs:
             written += target.import_records(theirs)
             _demand("punches", query, theirs, target.records("punches", query))
         note(digest_of(theirs).sha256.encode())
         count += len(theirs)
         progress("punches", len(theirs))
     return count, written
-
-
-def _holds(ledger: Ledger, query: PunchQuery) -> bool:
-    """Whether there is a punch in a stretch of time."""
-    first = ledger.moment_after(query.since, 0)
-    return first is not None and (query.until is None or first < query.until)
 
 
 def _compare_attendance(source: Ledger, target: Ledger, parts: Sequence[PunchQuery], note: Note) -> int:
@@ -153,17 +147,10 @@ def _compare_attendance(source: Ledger, target: Ledger, parts: Sequence[PunchQue
     return count
 
 
-def stretches(source: Ledger, at_once: int) -> Iterator[PunchQuery]:
+def stretches(source: Ledger, at_once: int) -> list[PunchQuery]:
     """Stretches of time that together hold every punch, each about ``at_once`` of them."""
-    since: datetime | None = None
-    while True:
-        until = source.moment_after(since, at_once)
-        if until is not None and since is not None and until <= since:
-            until = since + timedelta(milliseconds=1)
-        yield PunchQuery(since=since, until=until)
-        if until is None:
-            return
-        since = until
+    moments = [None, *sorted(set(source.moments(at_once))), None]
+    return [PunchQuery(since=since, until=until) for since, until in pairwise(moments)]
 
 
 def _demand(what: str, query: PunchQuery, wanted: Sequence[Record], got: Sequence[Record]) -> None:

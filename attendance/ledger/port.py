@@ -178,8 +178,8 @@ class Ledger(Registry):
         """Remember time zones for sites that have not been counted here yet."""
 
     @abstractmethod
-    def moment_after(self, since: datetime | None, punches: int) -> datetime | None:
-        """When the punch was observed that has ``punches`` others before it from ``since`` on; None with fewer."""
+    def moments(self, every: int) -> list[datetime]:
+        """When the punches were observed that have ``every``, twice ``every``, ... others before them, in order."""
 
     @abstractmethod
     def bring_to_rules(self) -> None:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -279,12 +279,10 @@ class SqliteLedger(SqliteRegistry, Ledger):
         with self._writing() as db:
             bulk.insert_zones(db, zones)
 
-    def moment_after(self, since: datetime | None, punches: int) -> datetime | None:
-        where, values = _conditions(PunchQuery(since=since), "")
-        moment = f"SELECT observed_at FROM punches WHERE {where} ORDER BY observed_at LIMIT 1 OFFSET ?"
+    def moments(self, every: int) -> list[datetime]:
         with self._reading() as db:
-            row = db.execute(moment, (*values, punches)).fetchone()
-            return None if row is None else from_text(row["observed_at"])
+            found = db.execute("SELECT observed_at FROM punches ORDER BY observed_at")
+            return [from_text(moment) for (moment,) in islice(found, every, None, every)]
 
     def records(self, of: Kind, query: PunchQuery = EVERYTHING) -> list[Record]:
         with self._reading_records(of, query) as found:

@@ -17,13 +17,13 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from itertools import groupby, islice
+from typing import NamedTuple
 
 from pymongo import DeleteOne, InsertOne, ReplaceOne, WriteConcern
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from attendance.ledger.counting import Chain, chain_of, counted_in_order
+from attendance.ledger.counting import Chain, chain_of, counted_in_order, order_of
 from attendance.ledger.mongo import documents
 from attendance.ledger.mongo.client import Collections, Document, Documents
 from attendance.ledger.mongo.stretches import LAST_MOMENT, stretch_around
@@ -35,10 +35,30 @@ logger = logging.getLogger(__name__)
 Change = DeleteOne | InsertOne[Document] | ReplaceOne[Document]
 
 _ATTEMPTS = 100
+_ATTEMPTS_AGAINST_OTHER_RULES = 5
 _BATCH = 1000
 _DUPLICATE = 11000
 _WRITER_GONE = timedelta(hours=1)
 """After this time the writer of a note is taken for dead, and the note is taken away once its work is done."""
+
+
+class Around(NamedTuple):
+    """A stretch of punches: those that count, the rows there are, whose they are, and what its site is counted by."""
+
+    counts: dict[str, Seen]
+    rows: dict[str, Document]
+    name: str | None
+    state: Document | None
+
+
+# After the punches, so that what is joined is never older than they are.
+_WITH_ROWS: list[Document] = [
+    {"$project": documents.SEEN},
+    {"$lookup": {"from": "attendance", "localField": "_id", "foreignField": "_id", "as": "row"}},
+    {"$lookup": {"from": "people", "localField": "subject_ref", "foreignField": "subject_ref", "as": "person"}},
+    {"$lookup": {"from": "counting", "localField": "site", "foreignField": "_id", "as": "state"}},
+    {"$project": {**documents.SEEN, "row": 1, "person._id": 1, "state": 1}},
+]
 
 
 class Derivation:
@@ -60,7 +80,8 @@ class Derivation:
         note = {"_id": secrets.token_hex(12), "kind": kind, "of": of, "at": documents.moment(datetime.now(UTC))}
         self._unfinished.insert_one(note)
         yield
-        self._unfinished.delete_one({"_id": note["_id"]})
+        # Nobody waits for this: a note that stays is done once more by whoever finds it, which changes nothing.
+        self._unfinished.with_options(write_concern=WriteConcern(w=0)).delete_one({"_id": note["_id"]})
 
     def finish(self) -> None:
         """Do what writers that were killed left undone."""
@@ -80,11 +101,11 @@ class Derivation:
     def count(self, seen: Seen) -> bool:
         """Bring the rows around a stored punch up to date; whether it counts."""
         counted = False
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS_AGAINST_OTHER_RULES):
             # What was right a moment ago is most likely right now; whether it was is seen after the work.
             rules = self._known[seen.site] if seen.site in self._known else self.bring_to_rules(seen.site)
-            counted = self._settle(seen, rules)
-            if self._is_current(self._counting.find_one({"_id": seen.site}), rules):
+            counted, state = self._settle(seen, rules)
+            if self._is_current(state, rules):
                 self._known[seen.site] = rules
                 return counted
             self._known.pop(seen.site, None)
@@ -92,37 +113,48 @@ class Derivation:
         logger.warning("site %s is counted by different rules at once: give all programs the same", seen.site)
         return counted
 
-    def _settle(self, seen: Seen, rules: SiteRules) -> bool:
-        """Write what the punches around one say, until looking again finds nothing to write; whether it counts."""
-        counted = False
+    def _settle(self, seen: Seen, rules: SiteRules) -> tuple[bool, Document | None]:
+        """Write what the punches around one say, until looking again finds nothing to write.
+
+        Whether it counts, and what ``counting`` said of the site after the last write.
+        """
         for attempt in range(_ATTEMPTS):
-            changes, counted = self._changes(seen, rules)
+            around = self._around(seen)
+            changes = self._changes(around, rules)
             if not changes:
-                return counted
+                return seen.event_id in around.counts, around.state
             self._write(changes)
             _pause(attempt)
         logger.warning("the attendance of site %s changes all the time and was left to others", seen.site)
-        return counted
+        return False, self._counting.find_one({"_id": seen.site})
 
-    def _changes(self, seen: Seen, rules: SiteRules) -> tuple[list[Change], bool]:
-        chain = chain_of(seen)
-        stretch = stretch_around(seen.observed_at, cooldown=self._cooldown, look=partial(self._look, chain))
+    def _around(self, seen: Seen) -> Around:
+        """The stretch of a punch with all that its rows are made of, by one question in all but long stretches."""
+        chain, found = chain_of(seen), dict[str, Document]()
+
+        def look(first: datetime, last: datetime) -> list[Seen]:
+            asked = [{"$match": _between(chain, first, last)}, *_WITH_ROWS]
+            found.update((each["_id"], each) for each in self._punches.aggregate(asked))
+            return [documents.seen(each) for each in found.values()]
+
+        stretch = stretch_around(seen.observed_at, cooldown=self._cooldown, look=look)
         if not stretch:
-            return [], False
-        wanted = {each.event_id: each for each in counted_in_order(stretch, self._rules.cooldown_s)}
-        between = _between(chain, stretch[0].observed_at, stretch[-1].observed_at)
-        rows = {row["_id"]: row for row in self._attendance.find(between)}
-        person = self._people.find_one({"subject_ref": seen.subject_ref}, {"_id": 1})
-        name = None if person is None else person["_id"]
-        changes: list[Change] = [DeleteOne({"_id": event_id}) for event_id in rows if event_id not in wanted]
-        for event_id, each in wanted.items():
-            row = documents.attendance_document(each, rules, identity_id=name)
-            if rows.get(event_id) != row:
-                changes.append(ReplaceOne({"_id": event_id}, row, upsert=True))
-        return changes, seen.event_id in wanted
+            return Around({}, {}, None, None)
+        last = found[stretch[-1].event_id]
+        return Around(
+            counts={each.event_id: each for each in counted_in_order(stretch, self._rules.cooldown_s)},
+            rows={each.event_id: row for each in stretch for row in found[each.event_id]["row"]},
+            name=next((person["_id"] for person in last["person"]), None),
+            state=next(iter(last["state"]), None),
+        )
 
-    def _look(self, chain: Chain, first: datetime, last: datetime) -> list[Seen]:
-        return [documents.seen(punch) for punch in self._punches.find(_between(chain, first, last), documents.SEEN)]
+    def _changes(self, around: Around, rules: SiteRules) -> list[Change]:
+        changes: list[Change] = [DeleteOne({"_id": row}) for row in around.rows if row not in around.counts]
+        for event_id, each in around.counts.items():
+            row = documents.attendance_document(each, rules, identity_id=around.name)
+            if around.rows.get(event_id) != row:
+                changes.append(ReplaceOne({"_id": event_id}, row, upsert=True))
+        return changes
 
     def _write(self, changes: list[Change]) -> None:
         try:
@@ -238,8 +270,7 @@ class Derivation:
         """Event ids of a site whose row is not what all its punches say, with what would put it right."""
         wanted = self._wanted(site)
         names = {person["subject_ref"]: person["_id"] for person in self._people.find({}, {"subject_ref": 1})}
-        rows = self._attendance.find({"site": site}).sort([("observed_at", 1), ("_id", 1)])
-        for row in rows:
+        for row in self._attendance.find({"site": site}):
             seen = wanted.pop(row["_id"], None)
             if seen is None:
                 yield row["_id"], DeleteOne({"_id": row["_id"]})
@@ -252,11 +283,15 @@ class Derivation:
             yield event_id, InsertOne(documents.attendance_document(seen, rules, identity_id=name))
 
     def _wanted(self, site: str) -> dict[str, Seen]:
-        order = [("subject_ref", 1), ("direction", 1), *documents.ORDER]
-        punches = map(documents.seen, self._punches.find({"site": site}, documents.SEEN).sort(order))
+        # Put in order here: all are held in any case, and a server would have to sort them beside its other work.
+        punches = sorted(map(documents.seen, self._punches.find({"site": site}, documents.SEEN)), key=_in_chains)
         chains = groupby(punches, key=chain_of)
         cooldown_s = self._rules.cooldown_s
         return {seen.event_id: seen for _, chain in chains for seen in counted_in_order(chain, cooldown_s)}
+
+
+def _in_chains(seen: Seen) -> tuple[Chain, tuple[datetime, str, int, str]]:
+    return chain_of(seen), order_of(seen)
 
 
 def _between(chain: Chain, first: datetime, last: datetime) -> Document:

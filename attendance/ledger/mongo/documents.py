@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from operator import itemgetter
 
 import numpy as np
 from bson.binary import VECTOR_SUBTYPE, Binary, BinaryVectorDtype
@@ -20,6 +21,8 @@ SEEN = dict.fromkeys([name for name in Seen._fields if name != "event_id"], 1)
 ORDER = [("observed_at", 1), ("journal_id", 1), ("journal_counter", 1), ("_id", 1)]
 _PUNCH = rows.PUNCH.split(", ")
 _ATTENDANCE = rows.ATTENDANCE.split(", ")
+PUNCH_ORDER = itemgetter(*(_PUNCH.index(name) for name in ("observed_at", "journal_id", "journal_counter", "event_id")))
+ATTENDANCE_ORDER = itemgetter(*(_ATTENDANCE.index(name) for name in ("observed_at", "event_id")))
 _FLOAT32 = BinaryVectorDtype.FLOAT32.value + b"\x00"
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
@@ -204,12 +205,10 @@ class MongoLedger(MongoRegistry, Ledger):
             for site, zone in zones.items():
                 self._derivation.remember_zone(site, zone)
 
-    def moment_after(self, since: datetime | None, punches: int) -> datetime | None:
+    def moments(self, every: int) -> list[datetime]:
         with self._talking():
-            found = self._punches.find(_conditions(PunchQuery(since=since)), {"observed_at": 1})
-            for each in found.sort(documents.ORDER).skip(punches).limit(1):
-                return documents.utc(each["observed_at"])
-            return None
+            found = self._punches.find({}, {"_id": 0, "observed_at": 1}).sort(documents.ORDER)
+            return [documents.utc(each["observed_at"]) for each in islice(found, every, None, every)]
 
     def bring_to_rules(self) -> None:
         with self._talking():
@@ -225,12 +224,12 @@ class MongoLedger(MongoRegistry, Ledger):
     def _read_records(self, of: Kind, query: PunchQuery) -> Iterator[Record]:
         wanted = _conditions(PunchQuery(since=query.since, until=query.until))
         with self._talking():
-            if of == "punches":
-                yield from map(documents.punch_record, self._punches.find(wanted).sort(documents.ORDER))
-                return
-            self.bring_to_rules()
-            found = self._attendance.find(wanted).sort([("observed_at", 1), ("_id", 1)])
-            yield from map(documents.attendance_record, found)
+            if of == "attendance":
+                self.bring_to_rules()
+                rows = map(documents.attendance_record, self._attendance.find(wanted))
+                yield from sorted(rows, key=documents.ATTENDANCE_ORDER)
+            else:
+                yield from sorted(map(documents.punch_record, self._punches.find(wanted)), key=documents.PUNCH_ORDER)
 
     def close(self) -> None:
         self._closed = True
