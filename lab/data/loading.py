@@ -21,6 +21,9 @@ MIDDLE = 127.5
 PREFETCHED = 4
 """Batches that each worker holds ready."""
 
+# A DataLoader draws a seed for its workers whenever it is gone through. Given a generator of its own, it leaves alone
+# the one that dropout draws from, which a resumed run must find as it was.
+
 
 class Batch(NamedTuple):
     """``faces`` RGB uint8 (N, S, S, 3) and ``labels`` int64 (N,), still on the processor."""
@@ -67,6 +70,7 @@ def training_batches(
         pin_memory=pinned,
         worker_init_fn=_one_thread,
         prefetch_factor=PREFETCHED if workers else None,
+        generator=torch.Generator(),
     )
     yield from loader
 
@@ -74,7 +78,12 @@ def training_batches(
 def plain_batches(faces: PlainFaces, *, batch_size: int, workers: int = 0) -> Iterator[Batch]:
     """All faces once, in order; ``labels`` are their places."""
     loader: DataLoader[tuple[RGBImage, int]] = DataLoader(
-        faces, batch_size=batch_size, collate_fn=_collated, num_workers=workers, worker_init_fn=_one_thread
+        faces,
+        batch_size=batch_size,
+        collate_fn=_collated,
+        num_workers=workers,
+        worker_init_fn=_one_thread,
+        generator=torch.Generator(),
     )
     yield from loader
 

@@ -56,6 +56,7 @@ class State:
         if self._waiting is not None:
             extra.load_state_dict(self._waiting["extra"])
             optimiser.load_state_dict(self._waiting["optimiser"])
+            _set_random(self._waiting)  # again, since making the stage's networks has drawn from it
             self._waiting = None
 
     def end_stage(self) -> None:
@@ -84,9 +85,7 @@ class State:
             self.ema.net.load_state_dict(content["ema"])
         self.scaler.load_state_dict(content["scaler"])
         self._waiting = None if content["optimiser"] is None else content
-        torch.set_rng_state(content["random"])
-        if content["random_cuda"]:
-            torch.cuda.set_rng_state_all(content["random_cuda"])
+        _set_random(content)
 
 
 def save_checkpoint(folder: Path, progress: Progress, state: State, processes: Processes) -> None:
@@ -146,6 +145,12 @@ def load_checkpoint(folder: Path, state: State, processes: Processes) -> Progres
             f"{part}: expected a checkpoint of this recipe and these faces, got another: {line}"
         ) from error
     return Progress(content["stage"], content["step"], content["total"], content["log_bytes"])
+
+
+def _set_random(content: dict[str, Any]) -> None:
+    torch.set_rng_state(content["random"])
+    if content["random_cuda"]:
+        torch.cuda.set_rng_state_all(content["random_cuda"])
 
 
 def _fresh(folder: Path) -> None:

@@ -57,6 +57,7 @@ class Journal:
             self._write(step, values)
         speed = self.batch_size * len(rows) / seconds
         self.folder.write({"step": self._waiting[-1].total, "images_per_s": speed})
+        self.folder.show()
         self.bar.update(len(rows))
         self.bar.set_postfix(loss=f"{self.last_loss:.3f}", images_per_s=f"{speed:.0f}")
         self._waiting.clear()

@@ -75,6 +75,8 @@ class Stepper:
         """One step down the loss. With fp16 a step whose gradients overflow is left out and the scale is halved."""
         processes, classes = self._objective.processes, self._objective.classes
         self.optimiser.zero_grad(set_to_none=True)
+        if classes is not None:
+            classes.lend(self.optimiser)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         average_gradients(self._replicated, processes)
         if self.scaler.is_enabled() and processes.world > 1:
@@ -82,8 +84,6 @@ class Stepper:
         if self.clip_norm is not None and self._net:
             self.scaler.unscale_(self.optimiser)
             nn.utils.clip_grad_norm_(self._net, self.clip_norm)
-        if classes is not None:
-            classes.lend(self.optimiser)
         self.scaler.step(self.optimiser)
         self.scaler.update()
         if classes is not None:

@@ -32,8 +32,8 @@ class PartialFC(nn.Module):
 
     At ``rate`` 1 the loss and its gradients are those of the full softmax, however many processes there are. Below 1 a
     step in training sees the classes of its faces and others drawn at random, ``rate`` of those held in all; only
-    these move, with their optimiser's state and weight decay. ``rows`` is what the optimiser is given: all directions,
-    or those drawn. Then `lend` goes before its step and `take_back` after it.
+    these move, with their optimiser's state and weight decay. `rows` is what the optimiser is given. After each `view`
+    goes `lend`, and after the optimiser's step `take_back`.
     """
 
     weight: Tensor
@@ -48,11 +48,20 @@ class PartialFC(nn.Module):
         held = self.end - self.begin
         self.drawn = held if rate == 1.0 else min(held, max(1, int(rate * held)))
         weight = _first_directions(seed, self.begin, self.end, dimension)
-        self.rows = nn.Parameter(weight if rate == 1.0 else weight[: self.drawn].clone())
-        if rate < 1.0:
+        if rate == 1.0:
+            self.weight = nn.Parameter(weight)
+        else:
             self.register_buffer("weight", weight)
         self._index: Tensor | None = None
+        # In a tuple, since as an attribute it would be a weight of this module's, and stand in its checkpoints.
+        self._leaf = (nn.Parameter(weight[: self.drawn].clone()),)
+        self._lent = self._leaf
         self._states: dict[str, Tensor] = {}
+
+    @property
+    def rows(self) -> nn.Parameter:
+        """The directions that learn: all that are held, or those drawn."""
+        return self.weight if isinstance(self.weight, nn.Parameter) else self._leaf[0]
 
     def view(self, embeddings: Tensor, labels: Tensor, *, step: int) -> View:
         """Unnormalised embeddings (N, D) and labels (N,) of this process -> those of all against the columns here.
@@ -65,7 +74,7 @@ class PartialFC(nn.Module):
         columns = torch.where((local >= 0) & (local < self.end - self.begin), local, -1)
         if self.rate < 1.0 and self.training:
             columns = self._draw(columns, step)
-        directions = self.rows if self.training or self.rate == 1.0 else self.weight
+        directions = self.rows if self.training else self.weight
         return View(cosines_to(every, directions), columns, torch.linalg.vector_norm(widened(every), dim=1))
 
     def cross_entropy(self, logits: Tensor, columns: Tensor) -> Tensor:
@@ -85,10 +94,15 @@ class PartialFC(nn.Module):
         return self.processes.highest(torch.where(best == highest, classes, torch.full_like(classes, -1)))
 
     def lend(self, optimiser: torch.optim.Optimizer) -> None:
-        """Give the optimiser the state of the drawn rows."""
-        if self._index is not None:
-            for name, kept in self._states.items():
-                optimiser.state[self.rows][name] = kept[self._index]
+        """Give the optimiser the drawn rows in place of the last ones, and their state."""
+        if self._index is None:
+            return
+        for group in optimiser.param_groups:
+            if group["params"][0] is self._lent[0]:
+                group["params"][0] = self.rows
+        state = optimiser.state.pop(self._lent[0], {})
+        optimiser.state[self.rows] = {**state, **{name: kept[self._index] for name, kept in self._states.items()}}
+        self._lent = self._leaf
 
     @torch.no_grad()
     def take_back(self, optimiser: torch.optim.Optimizer) -> None:
@@ -100,7 +114,6 @@ class PartialFC(nn.Module):
             if isinstance(value, Tensor) and value.shape == self.rows.shape:
                 kept = self._states.setdefault(name, torch.zeros_like(self.weight))
                 kept[self._index] = value
-        self.rows.data = self.rows.data[: self.drawn]  # faces of more classes than are drawn do not change a checkpoint
         self._index = None
 
     def forget_states(self) -> None:
@@ -113,7 +126,7 @@ class PartialFC(nn.Module):
 
     def set_extra_state(self, state: Any) -> None:
         """See `get_extra_state`."""
-        self._states = {name: value.to(self.rows.device) for name, value in state.items()}
+        self._states = {name: value.to(self.weight.device, copy=True) for name, value in state.items()}
 
     @torch.no_grad()
     def _draw(self, columns: Tensor, step: int) -> Tensor:
@@ -126,7 +139,8 @@ class PartialFC(nn.Module):
         own = torch.unique(columns[columns >= 0])
         chance[own] = 2.0
         self._index = torch.topk(chance, max(self.drawn, len(own))).indices.sort().values
-        self.rows.data = self.weight[self._index]
+        # A new leaf each time: faces of more classes than are drawn make it larger, which autograd forbids an old one.
+        self._leaf = (nn.Parameter(self.weight[self._index]),)
         found = torch.searchsorted(self._index, columns.clamp(min=0))
         return torch.where(columns >= 0, found, -1)
 

@@ -61,6 +61,11 @@ class RunFolder:
             if name not in ("step", "stage"):
                 self._board.add_scalar(name, value, row["step"])
 
+    def show(self) -> None:
+        """Let others read what is written so far."""
+        if self._log is not None:
+            self._log.flush()
+
     def log_bytes(self) -> int:
         """How long the log is, on the disk."""
         if self._log is None:

@@ -19,6 +19,12 @@ MIDDLE = 127.5
 """Networks eat RGB, (x - 127.5) / 127.5."""
 
 
+# What torch raises on damaged files, found by feeding it damaged files.
+_TORCH_ERRORS = (
+    OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError, AttributeError, pickle.UnpicklingError,
+)  # fmt: skip
+
+
 def dimension_of(network: Network) -> int:
     """Length of its embedding."""
     if network.dimension is not None:
@@ -80,8 +86,9 @@ def read_tensors(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: there is no such file; name one that torch wrote")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise ModelError(f"{path}: expected tensors, the file cannot be read ({str(error).splitlines()[0]})") from error
+    except _TORCH_ERRORS as error:
+        line = " ".join(str(error).split())[:200]
+        raise ModelError(f"{path}: expected tensors, the file cannot be read ({line})") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path}: expected tensors by name, got {type(content).__name__}")
     return content

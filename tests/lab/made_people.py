@@ -16,7 +16,8 @@ def made_photo(person: int, number: int, *, side: int = 32) -> RGBImage:
     pattern = np.random.default_rng(person).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     grown = np.asarray(cv2.resize(pattern, (side, side), interpolation=cv2.INTER_CUBIC)).astype(np.int64)
     noise = np.random.default_rng((person, number)).integers(-25, 26, (side, side, 3))
-    return np.clip(grown + noise, 0, 255).astype(np.uint8)
+    face: RGBImage = np.clip(grown + noise, 0, 255).astype(np.uint8)
+    return face
 
 
 def made_folder(root: Path, *, people: int, photos: int, side: int = 32) -> Path:
