@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from attendance.detect.compiled import compiled
+from attendance.compiled import compiled
 from attendance.types import Float32
 
 Int64 = NDArray[np.int64]

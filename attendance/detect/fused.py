@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from attendance.detect.compiled import compiled
+from attendance.compiled import compiled
 from attendance.nets.mtcnn import ONet, PNet, RNet
 from attendance.types import Float32
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from attendance.detect.compiled import compiled
+from attendance.compiled import compiled
 from attendance.detect.port import Region
 from attendance.types import Float32, RGBImage
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attendance.detect.compiled import compiled
+from attendance.compiled import compiled
 from attendance.types import Float32
 
 WINDOW_PX = 12  # side of the square that PNet looks at

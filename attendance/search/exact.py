@@ -1,49 +1,95 @@
 """The exact mirror: every person in memory, compared with every query; the live lookup.
 
-Readers take a snapshot and work on it; a change makes the next snapshot and swaps it in, so a query sees all of a
-change or nothing. What a snapshot shows is never written again: changed people get a new matrix, new templates are
-written behind the last row, replaced and removed ones stay as dead rows until a quarter is dead.
+People stand in chunks of a fixed number of places. A chunk is never written again: a change makes those chunks anew
+that it touches, and swaps all in at once, so a query sees all of a change or nothing, and enrolling one person among a
+million copies one chunk. Templates are kept beside, in rows that grow by half and are used again.
 """
 
 from __future__ import annotations
 
+import heapq
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from attendance.search import shortlist
 from attendance.search.port import Gallery, check_queries, checked_entries, mean_direction
 from attendance.types import Candidate, Float32, Float64, GalleryEntry
 
-_FIRST_CAPACITY = 256
+CHUNK_PLACES = 8192
+_FIRST_ROWS = 256
 _GROWTH = 1.5
-_DEAD_SHARE = 0.25
-_SCORES_PER_BLOCK = 8_000_000
-_DEAD = -1
+_QUERIES_AT_ONCE = 128
+_CODED_FROM = 2 * CHUNK_PLACES
+"""Fewer places than these are compared in float32 at once; the eight-bit codes pay where memory is the limit."""
+
+
+_FEW = 64
+"""Up to so many nearest people are kept sorted while others are looked at."""
+
+
+class _Chunk:
+    """Places of people: ``people`` their ids, None for a free place; ``means`` (n, D) float32 their mean directions."""
+
+    def __init__(self, people: tuple[str | None, ...], means: Float32) -> None:
+        self.people = people
+        self.means = means
+        self.absent: NDArray[np.bool_] = np.array([who is None for who in people], np.bool_)
+        self.taken = len(people) - int(self.absent.sum())
+
+    @cached_property
+    def codes(self) -> shortlist.Codes:
+        """The mean directions in eight bits, made at the first query that needs them."""
+        return shortlist.encode(self.means, self.absent)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Snapshot:
-    """``means`` (P, D) float32 holds each person's mean direction in the order of ``people``; ``absent`` the places of
-    people without templates left. ``matrix`` (n, D) float32 holds the templates, ``owner`` (n,) int32 the place of
-    each one's person, or -1 for a dead row. ``templates`` is template id -> row.
-    """
+    """What a query sees: the chunks, and how many people and templates there are."""
 
-    means: Float32
-    people: tuple[str, ...]
-    absent: NDArray[np.intp]
-    matrix: Float32
-    owner: NDArray[np.int32]
-    templates: dict[str, int]
+    chunks: tuple[_Chunk, ...] = ()
+    people: int = 0
+    templates: int = 0
+
+
+class _Rows:
+    """The templates: one row each in a matrix that grows by half when it is full; freed rows are used again."""
+
+    def __init__(self, dimension: int) -> None:
+        self.matrix: Float32 = np.empty((0, dimension), np.float32)
+        self.of: dict[str, int] = {}
+        self._free: list[int] = []
+
+    def put(self, template_id: str, vector: Float32) -> None:
+        """Write a template, over the one of that id if there is one."""
+        if template_id not in self.of:
+            if not self._free:
+                self._grow()
+            self.of[template_id] = self._free.pop()
+        self.matrix[self.of[template_id]] = vector
+
+    def drop(self, template_id: str) -> None:
+        """Free the row of a template."""
+        self._free.append(self.of.pop(template_id))
+
+    def _grow(self) -> None:
+        used = len(self.matrix)
+        grown = np.empty((max(int(used * _GROWTH), _FIRST_ROWS), self.matrix.shape[1]), np.float32)
+        grown[:used] = self.matrix
+        self.matrix = grown
+        self._free.extend(range(len(grown) - 1, used - 1, -1))
 
 
 class ExactGallery(Gallery):
     """The gallery port in memory. Changes and queries may come from any thread.
 
-    Shortlists by a float32 product and decides by float64 dot products, so equal vectors tie exactly whatever row they
-    stand in.
+    Shortlists by bounds on the cosines and decides by float64 dot products, so equal vectors tie exactly whatever place
+    they stand in.
     """
 
     def __init__(self, card_id: str, dimension: int) -> None:
@@ -52,9 +98,12 @@ class ExactGallery(Gallery):
         self.card_id = card_id
         self.dimension = dimension
         self._changes = threading.Lock()
-        self._buffer: Float32 = np.empty((0, dimension), np.float32)
-        nothing = np.empty((0, dimension), np.float32)
-        self._snapshot = _Snapshot(nothing, (), np.empty(0, np.intp), nothing, np.empty(0, np.int32), {})
+        self._rows = _Rows(dimension)
+        self._owner: dict[str, str] = {}
+        self._held: dict[str, set[str]] = {}
+        self._places: dict[str, int] = {}
+        self._free_places: list[int] = []
+        self._snapshot = _Snapshot()
 
     def upsert(self, entries: Sequence[GalleryEntry]) -> None:
         """See the port."""
@@ -68,114 +117,183 @@ class ExactGallery(Gallery):
         """Remove and then add or replace as one change that readers see whole; how many removals were there."""
         added = checked_entries(self, upserts)
         with self._changes:
-            now = self._snapshot
-            removed = {template_id for template_id in removals if template_id in now.templates}
+            removed = {template_id for template_id in removals if template_id in self._owner}
             if not added and not removed:
                 return 0
-            templates = {key: row for key, row in now.templates.items() if key not in removed}
-            died = [now.templates[key] for key in removed] + [templates[key] for key in added if key in templates]
-            touched = {int(now.owner[row]) for row in died}
-            owner = np.concatenate([now.owner, np.empty(len(added), np.int32)])
-            owner[died] = _DEAD
-            people = self._append(now, added, owner=owner, templates=templates)
-            touched |= set(owner[len(now.owner) :].tolist())
-            means = self._means(now.means, len(people), touched, owner=owner, templates=templates)
-            self._snapshot = self._compacted(means, people, owner, templates)
+            touched = {self._owner[template_id] for template_id in removed}
+            for template_id in removed:
+                self._release(template_id)
+                self._rows.drop(template_id)
+            for template_id, entry in added.items():
+                if template_id in self._owner:
+                    touched.add(self._owner[template_id])
+                    self._release(template_id)
+                self._rows.put(template_id, entry.vector)
+                self._owner[template_id] = entry.identity_id
+                self._held.setdefault(entry.identity_id, set()).add(template_id)
+                touched.add(entry.identity_id)
+            chunks = self._changed_chunks(touched)
+            self._snapshot = _Snapshot(chunks, len(self._held), len(self._owner))
             return len(removed)
 
-    def _append(
-        self, now: _Snapshot, added: dict[str, GalleryEntry], *, owner: NDArray[np.int32], templates: dict[str, int]
-    ) -> tuple[str, ...]:
-        """Write the added rows behind the last one; fills their places in ``owner`` and ``templates``."""
-        used = len(now.owner)
-        self._reserve(used, used + len(added))
-        index = {identity_id: place for place, identity_id in enumerate(now.people)}
-        for row, entry in enumerate(added.values(), start=used):
-            self._buffer[row] = entry.vector
-            owner[row] = index.setdefault(entry.identity_id, len(index))
-            templates[entry.template_id] = row
-        return tuple(index) if len(index) > len(now.people) else now.people
+    def _release(self, template_id: str) -> None:
+        """Take a template from its owner, who is forgotten with the last one."""
+        owner = self._owner.pop(template_id)
+        self._held[owner].discard(template_id)
+        if not self._held[owner]:
+            del self._held[owner]
 
-    def _reserve(self, used: int, needed: int) -> None:
-        if needed <= len(self._buffer):
-            return
-        capacity = max(needed, int(len(self._buffer) * _GROWTH), _FIRST_CAPACITY)
-        grown = np.empty((capacity, self.dimension), np.float32)
-        grown[:used] = self._buffer[:used]
-        self._buffer = grown
+    def _changed_chunks(self, touched: Iterable[str]) -> tuple[_Chunk, ...]:
+        """The snapshot's chunks with the touched people's mean directions computed anew, in places of their own."""
+        by_chunk: dict[int, list[tuple[int, str | None, Float32 | None]]] = {}
+        # Who goes leaves the place to who comes; in the order of ids, so that the same changes give the same places.
+        for identity_id in sorted(touched, key=lambda who: (who in self._held, who)):
+            place, who, mean = self._settle(identity_id)
+            if place is not None:
+                by_chunk.setdefault(place // CHUNK_PLACES, []).append((place % CHUNK_PLACES, who, mean))
+        chunks = list(self._snapshot.chunks)
+        for index in sorted(by_chunk):
+            before = chunks[index] if index < len(chunks) else None
+            chunks[index : index + 1] = [self._changed(before, by_chunk[index])]
+        return tuple(chunks)
 
-    def _means(
-        self,
-        before: Float32,
-        people: int,
-        touched: Iterable[int],
-        *,
-        owner: NDArray[np.int32],
-        templates: dict[str, int],
-    ) -> Float32:
-        """The mean directions with those of the touched people computed anew."""
-        means = np.zeros((people, self.dimension), np.float32)
-        means[: len(before)] = before
-        rows: dict[int, list[int]] = {place: [] for place in touched}
+    def _settle(self, identity_id: str) -> tuple[int | None, str | None, Float32 | None]:
+        """The place of a touched person, with what shall stand there; no place for one who came and went at once."""
+        held = self._held.get(identity_id)
+        if held is None:
+            place = self._places.pop(identity_id, None)
+            if place is not None:
+                self._free_places.append(place)
+            return place, None, None
+        if identity_id not in self._places:
+            taken = len(self._places) + len(self._free_places)
+            self._places[identity_id] = self._free_places.pop() if self._free_places else taken
         # In the order of their ids, so that the sum does not depend on the order in which templates came.
-        for _, row in sorted(item for item in templates.items() if int(owner[item[1]]) in rows):
-            rows[int(owner[row])].append(row)
-        for place, mine in rows.items():
-            means[place] = mean_direction(self._buffer[mine]) if mine else 0.0
-        return means
+        rows = [self._rows.of[template_id] for template_id in sorted(held)]
+        return self._places[identity_id], identity_id, mean_direction(self._rows.matrix[rows])
 
-    def _compacted(
-        self, means: Float32, people: tuple[str, ...], owner: NDArray[np.int32], templates: dict[str, int]
-    ) -> _Snapshot:
-        """The snapshot of these rows, on a matrix written anew when too many rows are dead."""
-        rows = len(owner)
-        if np.count_nonzero(owner == _DEAD) > _DEAD_SHARE * rows:
-            order = sorted(templates, key=templates.__getitem__)
-            kept = np.array([templates[key] for key in order], np.intp)
-            self._buffer = np.ascontiguousarray(self._buffer[kept])
-            present, places = np.unique(owner[kept], return_inverse=True)
-            people, means = tuple(people[place] for place in present), means[present]
-            owner, templates, rows = places.astype(np.int32), {key: row for row, key in enumerate(order)}, len(order)
-        absent = np.flatnonzero(np.bincount(owner[owner != _DEAD], minlength=len(people)) == 0)
-        return _Snapshot(means, people, absent, self._buffer[:rows], owner, templates)
+    def _changed(self, before: _Chunk | None, changes: list[tuple[int, str | None, Float32 | None]]) -> _Chunk:
+        people = [] if before is None else list(before.people)
+        count = max(len(people), 1 + max(place for place, _, _ in changes))
+        means = np.zeros((count, self.dimension), np.float32)
+        if before is not None:
+            means[: len(people)] = before.means
+        people += [None] * (count - len(people))
+        for place, who, mean in changes:
+            people[place] = who
+            means[place] = 0.0 if mean is None else mean
+        after = _Chunk(tuple(people), means)
+        if before is not None and "codes" in before.__dict__:
+            places = [place for place, _, _ in changes]
+            after.codes = shortlist.changed(before.codes, places, means, after.absent)
+        return after
 
     def nearest(self, queries: Float32, *, k: int) -> list[list[Candidate]]:
         """See the port."""
         check_queries(self, queries, k=k)
         now = self._snapshot
-        if not now.templates:
+        if now.people == 0:
             return [[] for _ in queries]
-        if len(queries) == 1:
-            return [_best_people(now, queries[0], now.means @ queries[0], k=k)]
+        k = min(k, now.people)
+        if len(queries) == 1 and now.people >= _CODED_FROM and k <= _FEW:
+            return [_ranked(queries[0], self._by_codes(now, queries[0], k), k)]
         found: list[list[Candidate]] = []
-        block = max(1, _SCORES_PER_BLOCK // len(now.people))
-        for start in range(0, len(queries), block):
-            part = queries[start : start + block]
-            found += [_best_people(now, q, s, k=k) for q, s in zip(part, part @ now.means.T, strict=True)]
+        for start in range(0, len(queries), _QUERIES_AT_ONCE):
+            part = queries[start : start + _QUERIES_AT_ONCE]
+            found += [_ranked(q, near, k) for q, near in zip(part, _by_products(now, part, k), strict=True)]
         return found
+
+    def _by_codes(self, now: _Snapshot, query: Float32, k: int) -> _Near:
+        """Everybody whose upper bound reaches the k-th largest lower bound, by the eight-bit codes."""
+        code = shortlist.encode_query(query)
+        # Memory gives two cores more than one; a third adds nothing on machines of today.
+        half = (len(now.chunks) + 1) // 2
+        other = self._helper.submit(_bounded, now.chunks[half:], code, k)
+        uppers, best = _bounded(now.chunks[:half], code, k)
+        more_uppers, more_best = other.result()
+        shortlist.keep_largest(more_best, best)
+        both = zip(now.chunks, [*uppers, *more_uppers], strict=True)
+        return [(chunk, shortlist.at_least(upper, best[-1])) for chunk, upper in both]
+
+    @cached_property
+    def _helper(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, thread_name_prefix="search")
 
     def entries(self) -> list[GalleryEntry]:
         """See the port; the vectors are copies."""
-        now = self._snapshot
-        return [
-            GalleryEntry(key, now.people[now.owner[row]], now.matrix[row].copy())
-            for key, row in sorted(now.templates.items())
-        ]
+        with self._changes:
+            rows = self._rows
+            return [
+                GalleryEntry(key, self._owner[key], rows.matrix[row].copy()) for key, row in sorted(rows.of.items())
+            ]
 
     def counts(self) -> tuple[int, int]:
         """See the port."""
         now = self._snapshot
-        return len(now.people) - len(now.absent), len(now.templates)
+        return now.people, now.templates
 
 
-def _best_people(now: _Snapshot, query: Float32, scores: Float32, *, k: int) -> list[Candidate]:
-    """The k nearest people to ``query`` (D,), given its float32 ``scores`` (P,), which are overwritten."""
-    scores[now.absent] = -np.inf
-    present = len(scores) - len(now.absent)
+_Near = list[tuple[_Chunk, NDArray[np.int64]]]
+"""Chunks with the places in them that may be among the nearest."""
+
+
+def _bounded(chunks: Sequence[_Chunk], code: shortlist.QueryCode, k: int) -> tuple[list[Float32], Float32]:
+    """Upper bounds of each chunk's people, and the k largest lower bounds among them all."""
+    numbers = np.array([code.scale, code.length, code.rest, code.slack], np.float32)
+    best = np.full(k, -np.inf, np.float32)
+    uppers = []
+    for chunk in chunks:
+        codes, upper = chunk.codes, np.empty(len(chunk.people), np.float32)
+        shortlist.bounds(codes.whole, codes.scales, codes.rests, code.whole, numbers, upper, best)
+        uppers.append(upper)
+    return uppers, best
+
+
+def _by_products(now: _Snapshot, queries: Float32, k: int) -> list[_Near]:
+    """Everybody whose float32 cosine reaches the k-th largest, less what rounding can do to both."""
     # A float32 dot product of unit vectors errs by less than D/2 units in the last place; twice that on both sides.
-    slack = float(np.finfo(np.float32).eps) * 2 * len(query)
-    limit = float(np.partition(scores, len(scores) - k)[len(scores) - k]) if k < present else -np.inf
-    places = np.flatnonzero((scores >= limit - slack) & (scores > -np.inf))
-    exact: Float64 = (now.means[places].astype(np.float64) * query).sum(axis=1)
-    ranked = sorted((-score, now.people[place]) for place, score in zip(places.tolist(), exact.tolist(), strict=True))
-    return [Candidate(identity_id, -negative) for negative, identity_id in ranked[:k]]
+    slack = float(np.finfo(np.float32).eps) * 2 * queries.shape[1]
+    scores = [_scores(chunk, queries) for chunk in now.chunks]
+    found: list[_Near] = []
+    for index in range(len(queries)):
+        limit = _kth_largest([part[index] for part in scores], k) - slack
+        found.append([(c, shortlist.at_least(part[index], limit)) for c, part in zip(now.chunks, scores, strict=True)])
+    return found
+
+
+def _kth_largest(parts: Sequence[Float32], k: int) -> float:
+    """The k-th largest of all numbers but NaN."""
+    if k > _FEW:
+        numbers = np.concatenate(parts)
+        numbers = numbers[~np.isnan(numbers)]
+        return float(np.partition(numbers, len(numbers) - k)[len(numbers) - k])
+    best = np.full(k, -np.inf, np.float32)
+    for part in parts:
+        shortlist.keep_largest(part, best)
+    return float(best[-1])
+
+
+def _scores(chunk: _Chunk, queries: Float32) -> Float32:
+    """(queries, places) float32 cosines, NaN for free places."""
+    single = len(queries) == 1
+    scores: Float32 = (chunk.means @ queries[0])[None] if single else queries @ chunk.means.T
+    if chunk.taken < len(chunk.people):
+        scores[:, chunk.absent] = np.nan
+    return scores
+
+
+def _ranked(query: Float32, near: _Near, k: int) -> list[Candidate]:
+    """The k nearest by float64 cosines, ties by identity id."""
+    ranked = heapq.nsmallest(k, _exact(query, near))
+    return [Candidate(identity_id, -negative) for negative, identity_id in ranked]
+
+
+def _exact(query: Float32, near: _Near) -> Iterator[tuple[float, str]]:
+    for chunk, places in near:
+        if len(places) == 0:
+            continue
+        cosines: Float64 = (chunk.means[places].astype(np.float64) * query).sum(axis=1)
+        for place, cosine in zip(places.tolist(), cosines.tolist(), strict=True):
+            who = chunk.people[place]
+            assert who is not None
+            yield -cosine, who

@@ -1,8 +1,8 @@
-"""How this step's loops are compiled: numba, single-threaded, without the interpreter's lock, kept on disk.
+"""How loops of our own are compiled: numba, single-threaded, without the interpreter's lock, kept on disk.
 
 No kernel is ``parallel=True``: numba's default threading layer dies when two Python threads enter parallel kernels at
-once, and its pool would compete with torch's for the same cores. Work is split over the detector's own threads
-instead, each running whole kernels and single-threaded torch operations (see workers.py).
+once, and its pool would compete with torch's for the same cores. Work is split over threads of our own instead, each
+running whole kernels and single-threaded torch operations (see detect/workers.py).
 """
 
 from __future__ import annotations
