@@ -120,7 +120,7 @@ def load_kept(folder: Path) -> Kept | None:
         if header["format"] != FORMAT:
             raise ValueError(f"format {header['format']} instead of {FORMAT}")
         return _kept(header, vectors)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile) as error:
         raise LedgerUnavailableError(
             f"the kept mirror {path} must be a whole file of format {FORMAT}, got '{error}': "
             "delete it, and start again when the ledger can be reached"
