@@ -104,7 +104,7 @@ def load_mirror(
     if max_templates is not None and len(entries) > max_templates:
         raise ConfigError(
             f"search.mirror_max_templates allows {max_templates} templates in memory, the ledger has {len(entries)}: "
-            "raise it, or set search.url to a Chroma server"
+            "raise it, a number of a template takes 4 bytes"
         )
     mirror = ExactGallery(card_id, dimension)
     mirror.upsert(entries)

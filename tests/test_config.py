@@ -91,6 +91,8 @@ def test_every_fault_of_a_file_is_found_in_its_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "environment", "expected"), [
+    ("search: {url: http://host/}", {}, lambda s: s.search.url == "http://host:8001"),
+    ("search: {url: 'https://[::1]:9'}", {}, lambda s: s.search.url == "https://[::1]:9"),
     ("cameras: [{source: 1}]", {}, lambda s: s.cameras[0].source == "1"),
     ("quality: {level: off}", {}, lambda s: s.quality.level == "off"),
     ("", {"ATTENDANCE_QUALITY__LEVEL": "off"}, lambda s: s.quality.level == "off"),
@@ -113,6 +115,11 @@ def test_what_yaml_makes_of_a_value_is_understood(
     ("ledger:\n  url: mysql://host\n", 2, "mongodb://"),
     ("ledger:\n  url: mongodb://host\n  url_file: file\n", 1, "keep one"),
     ("search:\n  backend: chroma\n", 1, "search: backend chroma needs search.url"),
+    ("search:\n  url: host:8001\n", 2, "http://host:8001, without user, password or path"),
+    ("search:\n  url: http://host:80010\n", 2, "without user, password or path"),
+    ("search:\n  url: http://host:8001/chroma\n", 2, "without user, password or path"),
+    ("search:\n  url: http://user:word@host:8001\n", 2, "without user, password or path"),
+    ("search:\n  collection: a b\n", 2, "search.collection"),
     ("track:\n  max_frames: 2\n", 1, "must not be below min_frames"),
     ("sites: [{id: a}, {id: a}]\ncameras: [{site: a}]", None, "id a is there twice"),
     ("- a\n", 1, "expected a mapping of sections, got list"),

@@ -98,7 +98,7 @@ def test_a_fresh_store_starts_empty_without_a_warning(
 def test_another_model_or_too_many_are_refused(ledger: Ledger, stored: ChromaStore) -> None:
     with pytest.raises(ModelMismatchError, match=r"model\.id"):
         load_mirror(ledger, replace(stored, card_id="card-b").open, card_id="card-b", dimension=DIMENSION)
-    with pytest.raises(ConfigError, match=r"mirror_max_templates allows 29 .* has 30.*search\.url"):
+    with pytest.raises(ConfigError, match=r"mirror_max_templates allows 29 .* has 30.*raise it"):
         load(ledger, stored, max_templates=29)
     assert load(ledger, stored, max_templates=30).gallery.counts() == (10, 30)
 

@@ -93,7 +93,7 @@ class SearchSection(_Section):
     mirror_max_templates: Whole = Field(
         default=1_000_000,
         ge=1,
-        description="Templates above which the mirror is refused and a Chroma server is needed.",
+        description="Templates above which a kiosk refuses to hold the mirror in memory, at 4 bytes a number.",
     )
     follow_s: Real = Field(
         default=1.0,
