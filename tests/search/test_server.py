@@ -242,7 +242,7 @@ def test_something_else_at_the_address_is_told(stranger: tuple[str, int]) -> Non
     assert type(raised.value) is expected
 
 
-def test_killed_paused_and_emptied_while_it_is_open(own_server: ChromaServer) -> None:
+def test_paused_and_killed_while_it_is_open(own_server: ChromaServer) -> None:
     store = own_server.store(timeout_s=0.5)
     with store.replacement() as gallery:
         gallery.upsert([entry(number) for number in range(50)])
@@ -260,8 +260,13 @@ def test_killed_paused_and_emptied_while_it_is_open(own_server: ChromaServer) ->
         own_server.start()
         survivor.upsert([entry(61)])
         assert survivor.counts() == (51, 51)
-        own_server.kill()
-        own_server.empty()
-        own_server.start()
+
+
+def test_a_gallery_that_is_lost_while_it_is_open(store: ServerStore) -> None:
+    with store.open() as gallery:
+        (found,) = collections_of(store)
+        httpx.delete(
+            f"{store.url}/api/v2/tenants/default_tenant/databases/default_database/collections/{found['name']}"
+        )
         with pytest.raises(GalleryGoneError, match="found none: rebuild it"):
-            survivor.upsert([entry(62)])
+            gallery.upsert([entry(62)])
