@@ -97,10 +97,12 @@ class RunFolder:
             self._log = self._board = None
 
     def _claim(self, recipe: Recipe, *, resume: bool) -> None:
-        known = self.folder / RECIPE
-        if known.exists() and not resume:
+        known, log = self.folder / RECIPE, self.folder / LOG
+        # A start that failed before its first step holds nothing that could be lost.
+        begun = known.exists() and log.exists() and log.stat().st_size > 0
+        if begun and not resume:
             raise UsageError(f"--out {self.folder}: holds a run already; --resume goes on with it, or name another")
-        if known.exists():
+        if begun:
             key = first_difference(read_recipe(known), recipe, ignored=FREE)
             if key is not None:
                 raise UsageError(
