@@ -31,7 +31,7 @@ from attendance.events import Event, EventLog, format_utc
 from attendance.heartbeat import Heartbeat
 from attendance.images import read_photo
 from attendance.kept_mirror import MirrorKeeper
-from attendance.kiosk import Identifiers, Kiosk, Place, Summary
+from attendance.kiosk import NOT_RECORDED, Identifiers, Kiosk, Place, Summary
 from attendance.mirror import MirrorFollower
 from attendance.pipeline import TrackView
 from attendance.search.port import Gallery
@@ -91,6 +91,7 @@ def realtime(arguments: argparse.Namespace, context: Context) -> int:
         app.ledger_timeout_s = KIOSK_TIMEOUT_S
         # The registered sites are in these settings already; the ledger may be away by now.
         app.time_zones = context.settings.time_zones()
+        app.serve_metrics()
         sections = app.cameras(arguments.camera)
         if len(sections) > 1 and arguments.source is not None:
             ids = ", ".join(section.id for section in sections)
@@ -118,7 +119,11 @@ class _Programme:
         window = None if self.arguments.headless else self.stack.enter_context(Window())
         self.context.say(self.banner(camera, start))
         station = Station(
-            section.id, self.kiosk(section, events), open_camera=lambda: nullcontext(camera), on_open=lambda _: None
+            section.id,
+            self.kiosk(section, events),
+            open_camera=lambda: nullcontext(camera),
+            on_open=lambda _: None,
+            on_frame=self.on_frame,
         )
 
         def show(frame: Frame, views: tuple[TrackView, ...]) -> bool:
@@ -186,14 +191,17 @@ class _Programme:
                 self.context.say(f"{section.id}: {self.banner(camera, start)}")
 
         kiosk = self.kiosk(section, events, turn=turn, saying=saying)
-        return Station(section.id, kiosk, open_camera=partial(self.open, section, start), on_open=on_open)
+        opener = partial(self.open, section, start)
+        return Station(section.id, kiosk, open_camera=opener, on_open=on_open, on_frame=self.on_frame)
 
     @cached_property
     def follower(self) -> MirrorFollower:
         """The mirror, kept on disk where the ledger lies on a server that may be away."""
         settings = self.context.settings
         keeper = MirrorKeeper(kept_folder(settings), layers=plain(self.layers)) if is_on_server(settings) else None
-        return self.app.follower(keeper=keeper)
+        follower = self.app.follower(keeper=keeper)
+        self.app.telemetry.follow(lambda: follower.health.age_s)
+        return follower
 
     @cached_property
     def gallery(self) -> Gallery:
@@ -210,6 +218,9 @@ class _Programme:
         section, follower = self.context.settings.kiosk, self.follower
 
         def look() -> dict[str, Any]:
+            people, templates = follower.mirror.counts()
+            self.app.telemetry.gallery(people=people, templates=templates, revision=follower.revision)
+            self.app.telemetry.ledger_up(not self.app.reaching_ledger.is_away)
             summaries = [station.summary for station in stations]
             return {
                 "release": __version__,
@@ -258,7 +269,12 @@ class _Programme:
     ) -> Kiosk:
         """The kiosk of one camera; ``turn`` is held while the networks work, ``saying`` while a line is printed."""
 
+        telemetry = self.app.telemetry
+
         def announce(event: Event, label: str) -> None:
+            telemetry.event(event.kind, event.camera_id)
+            if event.reason == NOT_RECORDED:
+                telemetry.punch_not_recorded(event.camera_id)
             with nullcontext() if saying is None else saying:
                 self.context.say(_line(event, label))
 
@@ -273,6 +289,10 @@ class _Programme:
             announce=announce,
             turn=turn,
         )
+
+    def on_frame(self, camera_id: str, dropped: int) -> None:
+        """Count a frame for Prometheus."""
+        self.app.telemetry.frame(camera_id, dropped=dropped)
 
     def name_of(self, identity_id: str) -> str:
         """What the window shows for a person."""

@@ -34,11 +34,13 @@ class Station:
         *,
         open_camera: Callable[[], AbstractContextManager[Camera]],
         on_open: Callable[[Camera], None],
+        on_frame: Callable[[str, int], None] = lambda camera_id, dropped: None,
     ) -> None:
+        """``on_frame`` is told of each frame taken: the camera's id, and how many were dropped before it."""
         self.camera_id = camera_id
         self._kiosk = kiosk
         self._open_camera = open_camera
-        self._on_open = on_open
+        self._on_open, self._on_frame = on_open, on_frame
         self._camera: Camera | None = None
         self.error: AttendanceError | None = None
 
@@ -65,7 +67,15 @@ class Station:
         with self._open_camera() as camera:
             self._camera = camera
             self._on_open(camera)
-            self._kiosk.run(_frames(camera, max_seconds, stopped), show=show)
+            self._kiosk.run(self._counted(_frames(camera, max_seconds, stopped), camera), show=show)
+
+    def _counted(self, frames: Iterator[Frame], camera: Camera) -> Iterator[Frame]:
+        dropped = 0
+        for frame in frames:
+            now = camera.health.dropped
+            self._on_frame(self.camera_id, now - dropped)
+            dropped = now
+            yield frame
 
     def run_beside_others(self, *, max_seconds: float | None, stopped: Callable[[], bool], show: Show) -> None:
         """As `run`, but a failure is logged and kept in ``error``, and ends nobody else's work."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -16,12 +19,13 @@ from attendance.app import App
 from attendance.cli.realtime import main
 from attendance.detect.port import Detector
 from attendance.kept_mirror import load_kept
+from attendance.ledger.mongo import MongoLedger
 from attendance.ledger.port import Setting
 from attendance.ledger.registry import Register
 from attendance.types import Face, RGBImage
 from tests.building import BrightDetector, FakeApp
 from tests.cli.conftest import BLUE, GREEN, RED, Ran, Run, exit_code_of, open_ledger
-from tests.cli.test_realtime import START, film, lines
+from tests.cli.test_realtime import ROOT, START, film, lines
 from tests.ledger.server import Server
 
 
@@ -248,3 +252,58 @@ def test_a_kiosk_that_starts_while_the_ledger_is_away_recognises_from_its_last_m
     kept.unlink()
     ran = live("--source", long)
     assert (ran.code, ran.err.count("\n")) == (1, 1) and "cannot be reached" in ran.err
+
+
+PROGRAM = """
+import sys, time
+from functools import cached_property
+from attendance.cli.realtime import main
+from tests.building import BrightDetector, FakeApp
+class Unhurried(BrightDetector):
+    def detect(self, images):
+        time.sleep(0.02)
+        return super().detect(images)
+class UnhurriedApp(FakeApp):
+    @cached_property
+    def detector(self):
+        return Unhurried()
+sys.exit(main(sys.argv[1:], make_app=UnhurriedApp))
+"""
+
+
+def test_a_kiosk_that_was_killed_plays_again_and_nobody_counts_twice_or_is_lost(
+    run: Run, enrolled: Run, store: Path, tmp_path: Path
+) -> None:
+    """Two kiosks see red and green in another order; the first is killed once it has recorded red."""
+    server = Server(tmp_path / "mongo")
+    url = server.url("attendance")
+    films = {"hall": film(tmp_path / "hall.avi", RED, GREEN, RED), "gate": film(tmp_path / "gate.avi", GREEN, RED)}
+    events = {kiosk: tmp_path / f"{kiosk}.jsonl" for kiosk in films}
+
+    def start(kiosk: str) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, "ATTENDANCE_KIOSK__ID": kiosk, "ATTENDANCE_LEDGER__URL": url}
+        command = [sys.executable, "-c", PROGRAM, "--headless", "--quiet", "--source", films[kiosk], "--start", START,
+                   "--store", tmp_path / kiosk, "--events", events[kiosk]]  # fmt: skip
+        return subprocess.Popen(list(map(str, command)), cwd=ROOT, env=environment)
+
+    try:
+        assert run("ledger", "copy", store / "ledger.sqlite", url).code == 0
+        running = {kiosk: start(kiosk) for kiosk in films}
+        begun = time.monotonic()
+        while not (events["hall"].exists() and events["hall"].stat().st_size):
+            assert running["hall"].poll() is None and time.monotonic() - begun < 60
+            time.sleep(0.01)
+        running["hall"].kill()
+        assert running["hall"].wait() < 0
+        running["hall"] = start("hall")
+        assert [process.wait(timeout=60) for process in running.values()] == [0, 0]
+        with MongoLedger(url, cooldown_s=300.0, time_zones={}) as ledger:
+            punches, counted = ledger.punches(), ledger.attendance()
+    finally:
+        server.stop()
+    # Red is seen first by hall at 0.4 s, green first by gate; all later sights of them lie within the cooldown.
+    assert sorted(row.identity_id or "" for row in counted) == ["green", "red"]
+    assert {(row.observed_at - punches[0].observed_at).total_seconds() for row in counted} == {0.0}
+    written = [event for path in events.values() for event in lines(path)]
+    assert {event["event_id"] for event in written} <= {punch.event_id for punch in punches}
+    assert (len(written), len({event["event_id"] for event in written})) == (6, 6)
