@@ -8,7 +8,7 @@ import pytest
 from attendance.errors import SourceError
 from attendance.pipeline import TrackView
 from attendance.types import Candidate, Decision, Outcome, RGBImage
-from attendance.window import COLOURS, Window, caption, draw
+from attendance.window import COLOURS, Window, caption, draw, tiled
 from tests.fakes import face_at, picture
 
 
@@ -80,3 +80,14 @@ def test_a_display_that_nobody_serves_is_told_before_qt_ends_the_process(
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(SourceError, match=rf"the display {display} cannot be reached \(.*\): give --headless"):
         Window()
+
+
+def test_tiles_keep_their_proportions_in_a_square_grid() -> None:
+    wide = np.full((90, 320, 3), (200, 0, 0), np.uint8)
+    tall = np.full((400, 100, 3), (0, 200, 0), np.uint8)
+    assert tiled([wide]) is wide
+    both = tiled([wide, tall], size=(160, 90))
+    assert both.shape == (90, 320, 3)
+    assert both[45, 80].tolist() == [200, 0, 0] and both[5, 80].tolist() == [0, 0, 0]
+    assert both[45, 240].tolist() == [0, 200, 0] and both[45, 170].tolist() == [0, 0, 0]
+    assert tiled([wide, tall, wide], size=(160, 90)).shape == (180, 320, 3)

@@ -239,6 +239,8 @@ class _Programme:
             yield
         finally:
             heartbeat.stop()
+            # Before the ledger is closed, which may have been opened after the follower was begun.
+            follower.stop()
 
     def open(self, section: CameraSection, start: datetime | None) -> AbstractContextManager[Camera]:
         """Open a camera; SourceError where it cannot be."""

@@ -306,4 +306,4 @@ def test_a_kiosk_that_was_killed_plays_again_and_nobody_counts_twice_or_is_lost(
     assert {(row.observed_at - punches[0].observed_at).total_seconds() for row in counted} == {0.0}
     written = [event for path in events.values() for event in lines(path)]
     assert {event["event_id"] for event in written} <= {punch.event_id for punch in punches}
-    assert (len(written), len({event["event_id"] for event in written})) == (6, 6)
+    assert len({event["event_id"] for event in written}) == len(written) >= 6
