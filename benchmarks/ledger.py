@@ -1,4 +1,5 @@
-"""The ledger: copying 200,000 punches and 5,000 people between files, and to and from a MongoDB server.
+"""The ledger: copying 200,000 punches and 5,000 people between files, and to and from a MongoDB server, and whether the
+file and the server answer 200 random questions alike, field by field.
 
 The server is the one that MONGODB_URL names (an empty database on it is needed), else SecantusDB, which stands in for
 it in the tests and is written in Python: its figures say nothing about the speed of MongoDB.
@@ -7,92 +8,119 @@ it in the tests and is written in Python: its figures say nothing about the spee
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import random
+import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
-import numpy as np
-
-from attendance.ledger.copying import Copied, copy_ledger
+from attendance.ledger.copying import copy_ledger
 from attendance.ledger.mongo import MongoLedger
-from attendance.ledger.port import Ledger, PunchQuery
+from attendance.ledger.port import Ledger
 from attendance.ledger.sqlite import SqliteLedger
-from attendance.types import Consent, Direction, Person, Punch, Template
-from benchmarks.report import Table, write_result
+from benchmarks.ledger_questions import Answers, compare_answers, timed
+from benchmarks.ledger_set import ZONES, fill
+from benchmarks.report import Table, environment, write_result
 
-START = datetime(2026, 1, 1, 5, tzinfo=UTC)
-ZONES = {"main": ZoneInfo("Europe/Berlin"), "annex": ZoneInfo("America/New_York")}
-CARD = "dlib-resnet29"
-BATCH = 5000
-QUERIES = 200
+Row = tuple[str, str, str, str]
+COPY_COLUMNS = ("copy", "records", "seconds", "records/s")
+ANSWER_COLUMNS = ("ledgers", "questions", "records compared", "seconds of each")
+NOTE = (
+    "A record is a person with templates or a punch; the attendance rows, nearly as many again, are written and "
+    "compared in the same time and not counted. All of it is read back and compared."
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ledger")
+    parser.add_argument(
+        "part", nargs="?", choices=["files", "parity"], default="parity", help="files: without a server"
+    )
     parser.add_argument("--punches", type=int, default=200_000)
     parser.add_argument("--people", type=int, default=5000)
+    parser.add_argument("--questions", type=int, default=200)
+    parser.add_argument("--folder", type=Path, help="where the result goes (benchmarks/results)")
     arguments = parser.parse_args(argv)
+    environment()
+    copies: list[Row] = []
+    answers: list[tuple[str, Answers]] = []
     with tempfile.TemporaryDirectory(prefix="bench-ledger-") as name:
-        rows = _measure(Path(name), arguments.punches, arguments.people)
-    for row in rows:
-        print("  ".join(row))
-    table = Table("Copies, each compared by count and hash", ("copy", "records", "seconds", "records/s"), rows)
-    write_result(
-        "ledger",
-        "Copying a ledger",
-        tables=[table],
-        data={"copies": [list(row) for row in rows]},
-        command=f"python -m benchmarks.ledger --punches {arguments.punches} --people {arguments.people}",
-    )
+        folder = Path(name)
+        with _file(folder / "source.sqlite") as source:
+            fill(source, arguments.punches, arguments.people)
+        copies.append(_by_command(folder))
+        if arguments.part == "parity":
+            _with_a_server(folder, arguments, copies, answers)
+    _write(arguments, copies, answers)
     return 0
 
 
-def _measure(folder: Path, punches: int, people: int) -> list[tuple[str, str, str, str]]:
-    rows = []
-    with _file(folder / "source.sqlite") as source:
-        fill(source, punches=punches, people=people)
-        with _file(folder / "copy.sqlite") as copy:
-            rows.append(_timed("SQLite to SQLite", lambda: copy_ledger(source, copy)))
-        with server(folder) as url, MongoLedger(url, cooldown_s=300.0, time_zones=ZONES, timeout_s=60.0) as remote:
-            rows.append(_timed("SQLite to MongoDB's protocol", lambda: copy_ledger(source, remote)))
-            with _file(folder / "back.sqlite") as back:
-                rows.append(_timed("MongoDB's protocol to SQLite", lambda: copy_ledger(remote, back)))
-            rows.append(_same_answers(source, remote, people))
-    return rows
+def _by_command(folder: Path) -> Row:
+    """The whole command as its user types it, from its start to its end."""
+    sites = [{"id": site, "time_zone": str(zone)} for site, zone in ZONES.items()]
+    (folder / "attendance.yaml").write_text(json.dumps({"sites": sites}), encoding="utf-8")
+    options = ["--config", str(folder / "attendance.yaml"), "--store", str(folder / "store"), "--quiet"]
+    options += ["--json", str(folder / "copied.json")]
+    files = [str(folder / "source.sqlite"), str(folder / "copy.sqlite")]
+    command = [sys.executable, "-m", "attendance", "ledger", "copy", *files, *options]
+    _, seconds = timed(lambda: subprocess.run(command, check=True))
+    copied = json.loads((folder / "copied.json").read_text(encoding="utf-8"))
+    return _row("SQLite to SQLite, the whole command", copied["people"] + copied["punches"], seconds)
 
 
-def _timed(name: str, work: Callable[[], Copied]) -> tuple[str, str, str, str]:
-    started = time.perf_counter()
-    copied = work()
-    seconds = time.perf_counter() - started
-    records = copied.people + copied.punches
+def _with_a_server(
+    folder: Path, arguments: argparse.Namespace, copies: list[Row], answers: list[tuple[str, Answers]]
+) -> None:
+    with (
+        _file(folder / "source.sqlite") as source,
+        _server(folder) as url,
+        MongoLedger(url, cooldown_s=300.0, time_zones=ZONES, timeout_s=600.0) as server,
+        _file(folder / "back.sqlite") as back,
+    ):
+        copies.append(_copied("SQLite to MongoDB's protocol", source, server))
+        copies.append(_copied("MongoDB's protocol to SQLite", server, back))
+        for name, other in (("SQLite and MongoDB's protocol", server), ("SQLite and the copy that came back", back)):
+            found = compare_answers(source, other, questions=arguments.questions, people=arguments.people)
+            answers.append((name, found))
+
+
+def _copied(name: str, source: Ledger, target: Ledger) -> Row:
+    copied, seconds = timed(lambda: copy_ledger(source, target))
+    return _row(name, copied.people + copied.punches, seconds)
+
+
+def _row(name: str, records: int, seconds: float) -> Row:
     return name, str(records), f"{seconds:.1f}", f"{records / seconds:.0f}"
 
 
-def _same_answers(one: Ledger, other: Ledger, people: int) -> tuple[str, str, str, str]:
-    """Ask both the same random questions; AssertionError where an answer differs."""
-    chance = random.Random(2)
-    started = time.perf_counter()
-    for _ in range(QUERIES):
-        first = (START + timedelta(days=chance.randrange(60))).date()
-        query = PunchQuery(
-            first_day=first,
-            last_day=first + timedelta(days=chance.randrange(2)),
-            identity_id=chance.choice([None, f"person-{chance.randrange(people):05d}"]),
-            site=chance.choice([None, "main", "annex"]),
-        )
-        if one.attendance(query) != other.attendance(query):
-            raise AssertionError(f"the stores answer {query} differently")
-    seconds = time.perf_counter() - started
-    return "random questions answered alike", str(QUERIES), f"{seconds:.1f}", f"{QUERIES / seconds:.0f}"
+def _write(arguments: argparse.Namespace, copies: Sequence[Row], answers: Sequence[tuple[str, Answers]]) -> None:
+    tables = [Table("Copies", COPY_COLUMNS, copies, NOTE)]
+    rows = [
+        (name, str(each.questions), str(each.records), " and ".join(f"{part:.1f}" for part in each.seconds))
+        for name, each in answers
+    ]
+    if rows:
+        note = "Raw punches, attendance rows and the three forms of the report; not one field differs."
+        tables.append(Table("Random questions answered alike", ANSWER_COLUMNS, rows, note))
+    for row in [*copies, *rows]:
+        print("  ".join(row))
+    options = f"--punches {arguments.punches} --people {arguments.people} --questions {arguments.questions}"
+    write_result(
+        "ledger" if arguments.part == "parity" else "ledger-files",
+        "Copying a ledger, and asking it",
+        tables=tables,
+        data={
+            "copies": [dict(zip(COPY_COLUMNS, row, strict=True)) for row in copies],
+            "answers": [{"ledgers": name, **asdict(each)} for name, each in answers],
+        },
+        command=f"python -m benchmarks.ledger {arguments.part} {options}",
+        **({} if arguments.folder is None else {"folder": arguments.folder}),
+    )
 
 
 def _file(path: Path) -> SqliteLedger:
@@ -100,79 +128,18 @@ def _file(path: Path) -> SqliteLedger:
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[str]:
-    """The URL of an empty database to measure with, for as long as the context lasts."""
+def _server(folder: Path) -> Iterator[str]:
     outside = os.environ.get("MONGODB_URL", "")
     if outside:
         yield outside
         return
     from tests.ledger.server import Server
 
-    process = Server(folder / "server")
+    server = Server(folder / "server")
     try:
-        yield process.url("bench")
+        yield server.url("bench")
     finally:
-        process.stop()
-
-
-def fill(ledger: Ledger, *, punches: int, people: int, templates: int = 1) -> None:
-    """People with so many templates each, and punches over sixty days at two sites; the same ones every time."""
-    chance, noise = random.Random(1), np.random.default_rng(1)
-    for start in range(0, people, BATCH):
-        ledger.import_people([_person(n, templates, noise) for n in range(start, min(start + BATCH, people))])
-    for start in range(0, punches, BATCH):
-        ledger.import_punches([_punch(n, people, chance) for n in range(start, min(start + BATCH, punches))])
-    ledger.rebuild_attendance()
-
-
-def _person(number: int, templates: int, noise: np.random.Generator) -> Person:
-    vectors = noise.standard_normal((templates, 128)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    made = tuple(
-        Template(
-            template_id=f"template-{number}-{index}",
-            vector=vector,
-            card_id=CARD,
-            source_label="photos",
-            path=f"{number}/{index}.jpg",
-            sha256=f"{number:064x}",
-            batch="batch",
-            created_at=START,
-        )
-        for index, vector in enumerate(vectors)
-    )
-    return Person(
-        identity_id=f"person-{number:05d}",
-        subject_ref=f"ref-{number:05d}",
-        version=1,
-        created_at=START,
-        consent=Consent(policy="attested", version="1", at=START, by="operator"),
-        templates=made,
-    )
-
-
-def _punch(number: int, people: int, chance: random.Random) -> Punch:
-    observed_at = START + timedelta(milliseconds=chance.randrange(60 * 86_400_000))
-    return Punch(
-        event_id=f"event-{number:08d}",
-        subject_ref=f"ref-{chance.randrange(people):05d}",
-        journal_id="journal",
-        journal_counter=number,
-        observed_at=observed_at,
-        recorded_at=observed_at,
-        site=chance.choice(["main", "annex"]),
-        camera_id="door",
-        direction=chance.choice([Direction.IN, Direction.OUT]),
-        method="face",
-        similarity=0.9 + 0.1 * chance.random(),
-        runner_up_ref=None,
-        runner_up_similarity=None,
-        margin=None,
-        threshold=0.9,
-        card_id=CARD,
-        template_revision=1,
-        track_id=number,
-    )
+        server.stop()
 
 
 if __name__ == "__main__":
