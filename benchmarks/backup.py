@@ -10,21 +10,30 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
+import numpy as np
 import yaml
 
 from attendance.ledger.copying import copy_ledger
 from attendance.ledger.mongo import MongoLedger
+from attendance.ledger.port import Ledger
 from attendance.ledger.sqlite import SqliteLedger
-from benchmarks.ledger import ZONES, fill, server
+from attendance.types import Consent, Direction, Person, Punch, Template
 from benchmarks.report import Table, write_result
 
+START = datetime(2026, 1, 1, 5, tzinfo=UTC)
+ZONES = {"main": ZoneInfo("Europe/Berlin"), "annex": ZoneInfo("America/New_York")}
+CARD, DIMENSION = "dlib-resnet29", 128
 ROOT = Path(__file__).resolve().parents[1]
 PROMISED_S = 60.0
 REPORTS = [["--by", by, "--format", form] for by in ("punch", "day", "person") for form in ("csv", "json")]
@@ -66,12 +75,12 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> list[Row]:
     configuration = folder / "config.yaml"
     _write_configuration(configuration, key)
     with SqliteLedger(file / "ledger.sqlite", cooldown_s=300.0, time_zones=ZONES) as ledger:
-        fill(ledger, punches=arguments.punches, people=arguments.people, templates=arguments.templates)
+        _fill(ledger, punches=arguments.punches, people=arguments.people, templates=arguments.templates)
     _run(configuration, file, "backup", "--make-key", str(key))
     rows = [_there_and_back("SQLite", folder, (configuration, file), (configuration, folder / "file-back"))]
     if arguments.no_server:
         return rows
-    with server(folder) as url:
+    with _server(folder) as url:
         remote, back = folder / "remote.yaml", folder / "back.yaml"
         _write_configuration(remote, key, url)
         _write_configuration(back, key, f"{url}_back")
@@ -116,6 +125,81 @@ def _run(configuration: Path, store: Path, *words: str) -> tuple[float, bytes]:
     started = time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, env=os.environ.copy(), stdout=subprocess.PIPE, check=True)
     return time.perf_counter() - started, done.stdout
+
+
+@contextmanager
+def _server(folder: Path) -> Iterator[str]:
+    outside = os.environ.get("MONGODB_URL", "")
+    if outside:
+        yield outside
+        return
+    from tests.ledger.server import Server
+
+    process = Server(folder / "server")
+    try:
+        yield process.url("bench")
+    finally:
+        process.stop()
+
+
+def _fill(ledger: Ledger, *, punches: int, people: int, templates: int) -> None:
+    """The same people and punches every time, over sixty days at two sites."""
+    chance, noise = random.Random(1), np.random.default_rng(1)
+    ledger.import_people([_person(number, templates, noise) for number in range(people)])
+    ledger.import_punches([_punch(number, people, chance) for number in range(punches)])
+    ledger.rebuild_attendance()
+
+
+def _person(number: int, templates: int, noise: np.random.Generator) -> Person:
+    vectors = noise.standard_normal((templates, DIMENSION)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    made = tuple(
+        Template(
+            template_id=f"template-{number}-{index}",
+            vector=vector,
+            card_id=CARD,
+            source_label="photos",
+            path=f"{number}/{index}.jpg",
+            sha256=f"{number:064x}",
+            batch="batch",
+            created_at=START,
+        )
+        for index, vector in enumerate(vectors)
+    )
+    return Person(
+        identity_id=f"person-{number:05d}",
+        subject_ref=f"ref-{number:05d}",
+        version=1,
+        created_at=START,
+        consent=Consent(policy="attested", version="1", at=START, by="operator"),
+        name=f"Person {number}",
+        department=f"department-{number % 7}",
+        templates=made,
+    )
+
+
+def _punch(number: int, people: int, chance: random.Random) -> Punch:
+    observed_at = START + timedelta(milliseconds=chance.randrange(60 * 86_400_000))
+    return Punch(
+        event_id=f"event-{number:08d}",
+        subject_ref=f"ref-{chance.randrange(people):05d}",
+        journal_id="journal",
+        journal_counter=number,
+        observed_at=observed_at,
+        recorded_at=observed_at,
+        site=chance.choice(list(ZONES)),
+        camera_id="door",
+        direction=chance.choice([Direction.IN, Direction.OUT]),
+        method="face",
+        similarity=0.96 + 0.03 * chance.random(),
+        runner_up_ref=None,
+        runner_up_similarity=None,
+        margin=None,
+        threshold=0.95,
+        card_id=CARD,
+        template_revision=1,
+        track_id=number,
+    )
 
 
 if __name__ == "__main__":
