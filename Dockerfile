@@ -41,6 +41,7 @@ ENV PATH=/opt/attendance/bin:/usr/local/bin:/usr/bin:/bin \
     NUMBA_CACHE_DIR=/data/cache/numba \
     MPLCONFIGDIR=/data/cache/matplotlib \
     ANONYMIZED_TELEMETRY=False \
+    ORT_DISABLE_TELEMETRY=1 \
     ATTENDANCE_STORE__PATH=/data/store
 WORKDIR /app
 COPY build_database.py realtime_attendance.py ./

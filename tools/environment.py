@@ -99,7 +99,9 @@ def _has_this_version(python: Path) -> bool:
 
 
 def _run(python: Path, *args: str) -> None:
-    done = subprocess.run([python, *args], check=False)
+    # ONNX Runtime would note the machine for its maker when it is first imported.
+    silent = {**os.environ, "ORT_DISABLE_TELEMETRY": "1"}
+    done = subprocess.run([python, *args], env=silent, check=False)
     if done.returncode != 0:
         raise SetupError(
             f"expected `{shlex.join([str(python), *args])}` to succeed, it ended with {done.returncode}; "

@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as runtime_state
 
 from attendance.embed.card import ColourOrder, ModelCard
 from attendance.embed.chips import check_chips, to_unit_length
 from attendance.embed.port import Embedder
 from attendance.errors import ModelError
+from attendance.onnx_runtime import OnnxModel
 from attendance.types import Float32, RGBImage
 
 CHUNK = 32
 """Faces run at once where the model leaves the batch open."""
 
-_FAULTS = (
-    runtime_state.Fail,
-    runtime_state.InvalidProtobuf,
-    runtime_state.InvalidGraph,
-    runtime_state.InvalidArgument,
-    runtime_state.NotImplemented,
-    runtime_state.RuntimeException,
-)
-
 
 class OnnxEmbedder(Embedder):
-    """Runs an ONNX model with one image input (N, 3, S, S). Safe to use from several threads at once."""
+    """Runs an ONNX model with one image input (N, 3, S, S), by its first output. Safe to use from several threads."""
 
     def __init__(self, card: ModelCard, data: bytes, *, device: str, threads: int) -> None:
         self.card = card
         self.device = device
-        self._session = _open(card, data, device=device, threads=threads)
-        self._input, self._batch = _check_input(card, self._session)
+        self._model = OnnxModel(f"model {card.id}", data, device=device, threads=threads)
+        self._input, self._batch = _check_input(card, self._model)
         self._mean = np.array(card.input.mean, np.float32)
         self._scale = np.array(card.input.scale, np.float32)
 
@@ -62,41 +52,14 @@ class OnnxEmbedder(Embedder):
 
     def _forward(self, pixels: Float32) -> Float32:
         planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-        try:
-            output = self._session.run(None, {self._input: planes})[0]
-        except _FAULTS as error:
-            raise ModelError(
-                f"model {self.card.id}: ONNX Runtime failed on a batch of {planes.shape}: {error}"
-            ) from error
-        return np.asarray(output, dtype=np.float32)
+        return np.asarray(self._model.run({self._input: planes})[0], dtype=np.float32)
 
 
-def _open(card: ModelCard, data: bytes, *, device: str, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Spinning threads beside torch's make both two to four times slower.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
-    if provider not in onnxruntime.get_available_providers():
-        raise ModelError(
-            f"model {card.id}: expected an ONNX Runtime with {provider} for device {device}, it has "
-            f"{', '.join(onnxruntime.get_available_providers())}: use model.device cpu or install onnxruntime-gpu"
-        )
-    try:
-        return onnxruntime.InferenceSession(data, sess_options=options, providers=[provider])
-    except _FAULTS as error:
-        raise ModelError(f"model {card.id}: expected an ONNX model, got a file that cannot be used: {error}") from error
-
-
-def _check_input(card: ModelCard, session: onnxruntime.InferenceSession) -> tuple[str, int | None]:
+def _check_input(card: ModelCard, model: OnnxModel) -> tuple[str, int | None]:
     """The input's name, and the batch it is fixed to, None where it is open."""
-    inputs = session.get_inputs()
-    wanted = (3, card.input.size_px, card.input.size_px)
-    shape = list(inputs[0].shape) if len(inputs) == 1 else []
-    fits = len(shape) == 4 and all(not isinstance(s, int) or s == w for s, w in zip(shape[1:], wanted, strict=True))
-    if not fits or inputs[0].type != "tensor(float)":
-        given = "; ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
-        raise ModelError(f"model {card.id}: expected one float input (N, {', '.join(map(str, wanted))}), got {given}")
-    return inputs[0].name, shape[0] if isinstance(shape[0], int) else None
+    side = card.input.size_px
+    if len(model.inputs) != 1 or not model.inputs[0].fits(None, 3, side, side):
+        given = "; ".join(map(str, model.inputs))
+        raise ModelError(f"model {card.id}: expected one float input (N, 3, {side}, {side}), got {given}")
+    batch = model.inputs[0].shape[0]
+    return model.inputs[0].name, batch if isinstance(batch, int) else None
