@@ -20,6 +20,7 @@ from pymongo.errors import OperationFailure, WriteError
 from attendance.errors import ConfigError, LedgerError, LedgerUnavailableError, SchemaError
 from attendance.ledger.mongo import MongoLedger, documents
 from attendance.ledger.port import PunchQuery, Setting
+from attendance.ledger.registry import Register
 from attendance.types import AttendanceRow, Person, Punch
 from tests.ledger.conftest import START, ZONES
 from tests.ledger.server import Server
@@ -319,6 +320,19 @@ def test_an_address_that_is_none_is_said_without_the_password(url: str) -> None:
 # Rights
 
 
+HEALTH = {
+    "run": "run-1",
+    "release": "1.0",
+    "started_at": START,
+    "seen_at": START,
+    "ended_at": None,
+    "card_id": "card-1",
+    "template_revision": 0,
+    "not_recorded": 0,
+    "cameras": [],
+}
+
+
 def allowed(command: dict[str, Any]) -> tuple[str, set[str]]:
     """The collection that a command goes to, and the actions that MongoDB demands for it."""
     name = next(iter(command))
@@ -359,6 +373,11 @@ def test_a_kiosk_needs_no_more_than_its_role(
             assert [row.identity_id for row in kiosk.attendance()] == ["person-01"]
             assert len(kiosk.punches()) == 2 and len(kiosk.people()) == 1
             assert kiosk.template_revision().revision == 0
+            assert kiosk.settings() == []
+            assert kiosk.registered(Register.CAMERAS) == kiosk.registered(Register.SITES) == []
+            for punches in (1, 2):
+                assert kiosk.register(Register.HEALTH, "kiosk-1", {**HEALTH, "punches": punches}).version == punches
+        assert any(command.get("update") == "health" for command in heard)
         role = mongodb_roles.ROLES["attendance_kiosk"]
         for collection, actions in map(allowed, heard):
             assert actions <= set(role[collection]), f"{actions} on {collection}"
