@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -167,6 +168,30 @@ def test_several_cameras_run_in_one_process_and_share_what_they_write_to(
         assert len({punch.journal_id for punch in ledger.punches()}) == 2
         [health] = ledger.registered(Register.HEALTH)
     assert [each["id"] for each in health.value["cameras"]] == ["a", "b"]
+
+
+def test_a_signal_ends_every_camera_well(live: Run, store: Path, tmp_path: Path) -> None:
+    class Signalling(BrightDetector):
+        frames = 0
+
+        def detect(self, images: Sequence[RGBImage]) -> list[list[Face]]:
+            self.frames += 1
+            if self.frames == 30:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().detect(images)
+
+    class SignallingApp(FakeApp):
+        @cached_property
+        def detector(self) -> Detector:
+            return Signalling()
+
+    long = [None] * 8
+    config = two_cameras(tmp_path, film(tmp_path / "a.avi", RED, *long), str(film(tmp_path / "b.avi", GREEN, *long)))
+    ran = live("--config", config, "--start", START, "--json", "-", make_app=SignallingApp)
+    assert (ran.code, ran.json["frames"] < 450) == (0, True), ran.err
+    with open_ledger(store) as ledger:
+        [health] = ledger.registered(Register.HEALTH)
+    assert health.value["ended_at"] is not None
 
 
 def test_a_camera_that_fails_stops_no_other_and_is_a_failure(live: Run, tmp_path: Path) -> None:
