@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from attendance.backup.archive import Manifest
     from attendance.backup.keys import Keys
 
+BATCH_TIMEOUT_S = 60.0
+"""How long a server may take over a batch of records: thousands at once, where a kiosk has one."""
+
 
 def register(commands: Any) -> None:
     """Add the commands."""
@@ -134,10 +137,9 @@ def _restored(source: Path, keys: Keys, app: App, context: Context) -> Manifest:
     if not server:
         return restore_file(source, keys=keys, store=app.store)
     place = hashlib.sha256(server.encode()).hexdigest()
-    manifest, _ = restore_server(
-        source, keys=keys, store=app.store, open_file=_opener(context), server=app.ledger, place=place
-    )
-    return manifest
+    opener = _opener(context)
+    with _opener(context, server)(app.store) as ledger:
+        return restore_server(source, keys=keys, store=app.store, open_file=opener, server=ledger, place=place)[0]
 
 
 def _rebuild_gallery(app: App) -> tuple[int | None, str | None]:
@@ -153,24 +155,31 @@ def _rebuild_gallery(app: App) -> tuple[int | None, str | None]:
 def _taker(app: App, context: Context, server: str) -> Callable[[Path], None]:
     from attendance.backup.snapshot import copy_file, copy_server
 
-    if server:
-        return lambda target: copy_server(app.ledger, target, _opener(context))
-    return lambda target: copy_file(app.store / "ledger.sqlite", target)
+    def take_from_server(target: Path) -> None:
+        with _opener(context, server)(app.store) as ledger:
+            copy_server(ledger, target, _opener(context))
+
+    return take_from_server if server else lambda target: copy_file(app.store / "ledger.sqlite", target)
 
 
 def _server_url(context: Context) -> str:
     return ledger_url(context.settings.ledger.url, context.settings.ledger.url_file)
 
 
-def _opener(context: Context) -> Callable[[Path], Ledger]:
+def _opener(context: Context, server: str = "") -> Callable[[Path], Ledger]:
+    """Opens a ledger by the present rules: the file it is given, or the server, with time for a batch."""
     settings = context.settings
 
-    def open_file(path: Path) -> Ledger:
+    def open_it(path: Path) -> Ledger:
         return open_ledger(
-            "", path, cooldown_s=settings.attendance.cooldown_s, time_zones=settings.time_zones()
-        )  # fmt: skip
+            server,
+            path,
+            cooldown_s=settings.attendance.cooldown_s,
+            time_zones=settings.time_zones(),
+            timeout_s=BATCH_TIMEOUT_S,
+        )
 
-    return open_file
+    return open_it
 
 
 def _keys(context: Context) -> Keys:
