@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import uuid_utils
 
 from attendance import __version__
@@ -41,6 +42,7 @@ from attendance.window import Window, draw, tiled
 _log = logging.getLogger(__name__)
 
 _WINDOW_S = 0.03
+_NO_PICTURE: RGBImage = np.zeros((9, 16, 3), np.uint8)
 
 
 def main(argv: Sequence[str] | None = None, *, make_app: AppFactory = App) -> int:
@@ -147,8 +149,9 @@ class _Programme:
             threads = [self.begin(station, pictures, is_shown=window is not None) for station in stations]
             while running := [thread for thread in threads if thread.is_alive()]:
                 running[0].join(_WINDOW_S)
-                shown = [pictures[station.camera_id] for station in stations if station.camera_id in pictures]
-                if window is not None and shown and not window.show(tiled(shown)):
+                # A camera without a picture yet has its tile, so that the window keeps its shape.
+                shown = [pictures.get(station.camera_id, _NO_PICTURE) for station in stations]
+                if window is not None and pictures and not window.show(tiled(shown)):
                     self.stop.close()
         return self.finish(stations)
 
