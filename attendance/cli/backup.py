@@ -74,7 +74,7 @@ def backup(arguments: argparse.Namespace, context: Context) -> int:
         if not server and not app.has_ledger:
             raise UsageError(f"there is no ledger in {app.store}: name the store with --store")
         contents = Contents(
-            take_ledger=_taker(app, context, server),
+            take_ledger=_taker(app, server),
             kind="mongodb" if server else "sqlite",
             model=context.settings.model.id,
             configuration=yaml.safe_dump(without_passwords(context.settings), allow_unicode=True, sort_keys=False),
@@ -137,8 +137,8 @@ def _restored(source: Path, keys: Keys, app: App, context: Context) -> Manifest:
     if not server:
         return restore_file(source, keys=keys, store=app.store)
     place = hashlib.sha256(server.encode()).hexdigest()
-    opener = _opener(context)
-    with _opener(context, server)(app.store) as ledger:
+    opener = _opener(app)
+    with _opener(app, server)(app.store) as ledger:
         return restore_server(source, keys=keys, store=app.store, open_file=opener, server=ledger, place=place)[0]
 
 
@@ -152,12 +152,12 @@ def _rebuild_gallery(app: App) -> tuple[int | None, str | None]:
         return None, " ".join(str(error).split())
 
 
-def _taker(app: App, context: Context, server: str) -> Callable[[Path], None]:
+def _taker(app: App, server: str) -> Callable[[Path], None]:
     from attendance.backup.snapshot import copy_file, copy_server
 
     def take_from_server(target: Path) -> None:
-        with _opener(context, server)(app.store) as ledger:
-            copy_server(ledger, target, _opener(context))
+        with _opener(app, server)(app.store) as ledger:
+            copy_server(ledger, target, _opener(app))
 
     return take_from_server if server else lambda target: copy_file(app.store / "ledger.sqlite", target)
 
@@ -166,16 +166,15 @@ def _server_url(context: Context) -> str:
     return ledger_url(context.settings.ledger.url, context.settings.ledger.url_file)
 
 
-def _opener(context: Context, server: str = "") -> Callable[[Path], Ledger]:
+def _opener(app: App, server: str = "") -> Callable[[Path], Ledger]:
     """Opens a ledger by the present rules: the file it is given, or the server, with time for a batch."""
-    settings = context.settings
 
     def open_it(path: Path) -> Ledger:
         return open_ledger(
             server,
             path,
-            cooldown_s=settings.attendance.cooldown_s,
-            time_zones=settings.time_zones(),
+            cooldown_s=app.settings.attendance.cooldown_s,
+            time_zones=app.time_zones,
             timeout_s=BATCH_TIMEOUT_S,
         )
 
