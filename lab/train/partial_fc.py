@@ -112,8 +112,9 @@ class PartialFC(nn.Module):
         self.weight[self._index] = self.rows
         for name, value in optimiser.state[self.rows].items():
             if isinstance(value, Tensor) and value.shape == self.rows.shape:
-                kept = self._states.setdefault(name, torch.zeros_like(self.weight))
-                kept[self._index] = value
+                if name not in self._states:
+                    self._states[name] = torch.zeros_like(self.weight)
+                self._states[name][self._index] = value
         self._index = None
 
     def forget_states(self) -> None:
@@ -202,9 +203,10 @@ def _run_of(classes: int, rank: int, world: int) -> tuple[int, int]:
 
 def _first_directions(seed: int, begin: int, end: int, dimension: int) -> Tensor:
     """Normal draws (end - begin, D); a class's own do not depend on how the classes are divided."""
-    blocks = []
+    directions = torch.empty(end - begin, dimension)
     for block in range(begin // BLOCK, (end + BLOCK - 1) // BLOCK):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + block)
-        rows = torch.randn(BLOCK, dimension, generator=generator) * INITIAL_DEVIATION
-        blocks.append(rows[max(begin - block * BLOCK, 0) : end - block * BLOCK])
-    return torch.cat(blocks)
+        rows = torch.randn(BLOCK, dimension, generator=generator)
+        first, after = max(begin, block * BLOCK), min(end, (block + 1) * BLOCK)
+        directions[first - begin : after - begin] = rows[first - block * BLOCK : after - block * BLOCK]
+    return directions.mul_(INITIAL_DEVIATION)
