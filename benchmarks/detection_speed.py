@@ -50,7 +50,7 @@ def measure(video: Path, *, rounds: int, threads: int) -> list[dict[str, Any]]:
 
 
 def _row(pictures: list[Image], min_face_px: int, rounds: int, threads: int) -> dict[str, float]:
-    reference = ReferenceMtcnn(min_face_px=min_face_px, suppress=_compiled_suppression)
+    reference = ReferenceMtcnn(min_face_px=min_face_px, suppress=compiled_suppression)
     ours = MtcnnDetector(min_face_px=min_face_px, threads=threads)
     sides: tuple[Callable[[Image], Any], Callable[[Image], Any]] = (
         reference.detect,
@@ -75,6 +75,7 @@ def _milliseconds(side: Callable[[Image], Any], pictures: list[Image]) -> float:
     return (time.perf_counter() - start) * 1000 / len(pictures)
 
 
-def _compiled_suppression(boxes: Float32, scores: Float32, most: float) -> list[int]:
+def compiled_suppression(boxes: Float32, scores: Float32, most: float) -> list[int]:
+    """torchvision's suppression for the reference, compiled as torchvision's is; see `reference_mtcnn`."""
     kept: list[int] = box_math.keep_by_union(np.column_stack((boxes, scores)), most).tolist()
     return kept

@@ -73,3 +73,60 @@ def test_wrong_settings_and_naive_times_are_refused() -> None:
         Tracker(min_iou=0.0)
     with pytest.raises(ValueError, match="aware UTC"):
         Tracker().update([], at(0.0).replace(tzinfo=None))
+
+
+def test_a_crossing_behind_somebody_is_survived_by_motion_alone() -> None:
+    tracker = Tracker()
+    left = [20 + 12 * i for i in range(30)]
+    right = [380 - 12 * i for i in range(30)]
+    first: tuple[int, ...] = ()
+    for i, (x, y) in enumerate(zip(left, right, strict=True)):
+        hidden = abs(x - y) < 45
+        faces = [face_at(x, 10, 60)] if hidden else [face_at(x, 10, 60), face_at(y, 12, 58)]
+        ids = tracker.update(faces, at(i / 25)).ids
+        first = first or ids
+        assert ids == first[: len(faces)]
+
+
+def test_likeness_decides_where_place_does_not() -> None:
+    """Two people stop in front of each other and come apart: by place alone each could be either."""
+    tracker = Tracker()
+    looks = {1: np.array([1.0, 0.0], np.float32), 2: np.array([0.8, 0.6], np.float32)}
+    tracker.update([face_at(100, 10, 60), face_at(130, 10, 60)], at(0.0))
+    for track_id, look in looks.items():
+        tracker.describe(track_id, look)
+    apart = [face_at(102, 10, 60), face_at(128, 10, 60)]
+    assert tracker.match(apart, at(0.04)) == [1, 2]
+    assert tracker.match(apart, at(0.04), describe=lambda which: np.stack([looks[2], looks[1]])[list(which)]) == [2, 1]
+
+
+def test_likeness_is_not_asked_where_place_is_clear() -> None:
+    tracker = Tracker()
+    tracker.update([face_at(0, 10, 60), face_at(200, 10, 60)], at(0.0))
+    for track_id in (1, 2):
+        tracker.describe(track_id, np.eye(2, dtype=np.float32)[track_id - 1])
+
+    def nobody_asks(which: object) -> np.ndarray:
+        raise AssertionError(f"asked for {which}")
+
+    assert tracker.match([face_at(4, 10, 60), face_at(203, 10, 60)], at(0.04), describe=nobody_asks) == [1, 2]
+
+
+def test_the_expected_place_follows_a_steady_walk_and_is_less_sure_with_time() -> None:
+    tracker = Tracker()
+    for i in range(20):
+        tracker.update([face_at(10 + 5 * i, 40, 60)], at(i / 25))
+    expected = tracker.expected(at(24 / 25))[1]
+    np.testing.assert_allclose(expected, [10 + 5 * 24, 40, 70 + 5 * 24, 100], atol=2.0)
+    assert tracker.expected(at(3.0)) == {}
+    # After half a second without a sight it may be a face size off, in the next frame it may not.
+    far = face_at(10 + 5 * 20 + 65, 40, 60)
+    assert tracker.match([far], at(20 / 25)) == [None]
+    late = face_at(10 + 5 * 32 + 65, 40, 60)
+    assert tracker.match([late], at(32 / 25)) == [1]
+
+
+def test_a_face_of_another_size_is_another_face() -> None:
+    tracker = Tracker()
+    tracker.update([face_at(100, 100, 40)], at(0.0))
+    assert tracker.match([face_at(60, 60, 120)], at(0.4)) == [None]
