@@ -172,7 +172,9 @@ class App:
         """The ledger of a running kiosk, opened when it can be reached."""
         from attendance.ledger.reaching import ReachingLedger
 
-        return ReachingLedger(lambda: self.ledger)
+        reaching = ReachingLedger(lambda: self.ledger)
+        self._exit.callback(reaching.close)
+        return reaching
 
     @property
     def gallery_store(self) -> GalleryStore:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from attendance.errors import LedgerUnavailableError
@@ -20,15 +21,19 @@ _T = TypeVar("_T")
 class ReachingLedger:
     """Opens its ledger when it is first asked for something, and again until that succeeds.
 
-    A punch waits for the ledger once at most: when anything found it away, `record` refuses at once until a question
-    of another thread (the mirror's follower asks every few seconds) was answered. Raises what the ledger raises.
+    A punch waits for the ledger once at most, and no longer than ``patience_s``: when anything found it away, `record`
+    refuses at once until a question of another thread (the mirror's follower asks every few seconds) was answered. A
+    punch that was given up on may be stored all the same. Raises what the ledger raises.
     """
 
-    def __init__(self, open_ledger: Callable[[], Ledger]) -> None:
+    def __init__(self, open_ledger: Callable[[], Ledger], *, patience_s: float = 4.0) -> None:
         self._open = open_ledger
         self._opening = threading.Lock()
         self._ledger: Ledger | None = None
         self._away: str | None = None
+        self._patience_s = patience_s
+        # A server that hangs is given up by its driver later than people walk on.
+        self._recording = ThreadPoolExecutor(1, thread_name_prefix="recording")
 
     @property
     def is_away(self) -> bool:
@@ -59,20 +64,39 @@ class ReachingLedger:
         """See the port; refuses at once while the ledger is known to be away."""
         if self._away is not None:
             raise LedgerUnavailableError(self._away)
+        answer = self._recording.submit(self._record, punch)
+        try:
+            return answer.result(self._patience_s)
+        except TimeoutError:
+            error = LedgerUnavailableError(
+                f"the ledger did not confirm a punch within {self._patience_s:g} s; it may be stored: "
+                "look at the server and the network"
+            )
+            self._note_away(error)
+            raise error from None
+
+    def _record(self, punch: Punch) -> Recorded:
         return self._asked(lambda ledger: ledger.record(punch))
+
+    def close(self) -> None:
+        """Wait for no answer any more; the ledger itself is closed by whoever opened it."""
+        self._recording.shutdown(wait=False, cancel_futures=True)
 
     def _asked(self, question: Callable[[Ledger], _T]) -> _T:
         try:
             answer = question(self._opened())
         except LedgerUnavailableError as error:
-            if self._away is None:
-                logger.error("the ledger is away, and nothing is recorded until it is back: %s", error)
-            self._away = str(error)
+            self._note_away(error)
             raise
         if self._away is not None:
             self._away = None
             logger.warning("the ledger is back")
         return answer
+
+    def _note_away(self, error: LedgerUnavailableError) -> None:
+        if self._away is None:
+            logger.error("the ledger is away, and nothing is recorded until it is back: %s", error)
+        self._away = str(error)
 
     def _opened(self) -> Ledger:
         with self._opening:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -62,6 +63,29 @@ def test_only_the_first_punch_waits_and_an_answered_question_lets_punches_throug
         assert reaching.record(make_punch(6, 400)).counted
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
     assert [punch.event_id for punch in flaky.punches()] == ["event-00001", "event-00006"]
+
+
+def test_a_ledger_that_hangs_is_given_up_and_what_it_stores_later_is_stored(
+    flaky: Flaky, make_punch: Callable[..., Punch]
+) -> None:
+    released = threading.Event()
+
+    class Hanging(ReachingLedger):
+        def _opened(self) -> Ledger:
+            released.wait(60)
+            return super()._opened()
+
+    reaching = Hanging(lambda: flaky, patience_s=0.05)
+    with pytest.raises(LedgerUnavailableError, match=r"within 0\.05 s; it may be stored"):
+        reaching.record(make_punch(1))
+    assert reaching.is_away
+    with pytest.raises(LedgerUnavailableError):
+        reaching.record(make_punch(2))
+    released.set()
+    assert reaching.template_revision().revision == 0
+    assert reaching.record(make_punch(3)).inserted
+    assert [punch.event_id for punch in flaky.punches()] == ["event-00001", "event-00003"]
+    reaching.close()
 
 
 def test_what_the_ledger_refuses_does_not_make_it_away(flaky: Flaky, make_punch: Callable[..., Punch]) -> None:
