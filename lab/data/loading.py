@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -68,7 +69,7 @@ def training_batches(
         collate_fn=_collated,
         num_workers=workers,
         pin_memory=pinned,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_begin_worker,
         prefetch_factor=PREFETCHED if workers else None,
         generator=torch.Generator(),
     )
@@ -82,7 +83,7 @@ def plain_batches(faces: PlainFaces, *, batch_size: int, workers: int = 0) -> It
         batch_size=batch_size,
         collate_fn=_collated,
         num_workers=workers,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_begin_worker,
         generator=torch.Generator(),
     )
     yield from loader
@@ -114,7 +115,10 @@ def _collated(rows: Sequence[tuple[RGBImage, int]]) -> Batch:
     return Batch(faces, torch.tensor([label for _, label in rows], dtype=torch.int64))
 
 
-def _one_thread(_: int) -> None:
+def _begin_worker(_: int) -> None:
     # Workers are many: one thread in each, or they fight for the processor.
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    # Ctrl-C goes to a terminal's whole group. The loop finishes its step, so the workers go on until it lets them go.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

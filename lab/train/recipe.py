@@ -62,10 +62,10 @@ class Anneal(Section):
     """A loss's number that falls with the steps: max(least, start / (1 + rate * step)^power)."""
 
     number: str = Field(description="which, as sphereface's blend")
-    start: Positive
-    rate: Positive
-    power: Positive = 1.0
-    least: Amount
+    start: Positive = Field(description="at the first step")
+    rate: Positive = Field(description="how fast it falls")
+    power: Positive = Field(default=1.0, description="how it falls")
+    least: Amount = Field(description="where it stays")
 
     def at(self, step: int) -> float:
         """Its value at a step."""
@@ -79,17 +79,17 @@ class Term(Section):
     loss: str = Field(description="a name of `python -m lab list losses`")
     weight: Positive = Field(default=1.0, description="its share of the sum")
     numbers: dict[str, Number] = Field(default={}, description="its own numbers, as margin and scale")
-    anneal: Anneal | None = None
+    anneal: Anneal | None = Field(default=None, description="a number that falls with the steps")
 
 
 class Optimiser(Section):
     """How weights follow their gradients."""
 
-    name: Literal["sgd", "adamw"] = "sgd"
+    name: Literal["sgd", "adamw"] = Field(default="sgd", description="sgd or adamw")
     rate: Positive = Field(default=0.1, description="learning rate at its highest")
     momentum: Share = Field(default=0.9, lt=1.0, description="SGD's")
     betas: tuple[Share, Share] = Field(default=(0.9, 0.999), description="AdamW's")
-    weight_decay: Amount = 5e-4
+    weight_decay: Amount = Field(default=5e-4, description="of all weights that learn")
     decay_vectors: bool = Field(default=True, description="weight decay on biases and norms too")
     decay_factors: dict[str, Amount] = Field(
         default={}, description="weight decay times this for the weights whose name fits the pattern (* for any text)"
@@ -101,7 +101,9 @@ class Optimiser(Section):
 class Schedule(Section):
     """The learning rate over a stage, as a factor of its highest."""
 
-    kind: Literal["constant", "step", "cosine", "poly"] = "constant"
+    kind: Literal["constant", "step", "cosine", "poly"] = Field(
+        default="constant", description="constant, step, cosine or poly"
+    )
     unit: Unit = Field(default="epochs", description="of milestones and warmup")
     milestones: tuple[Positive, ...] = Field(default=(), description="where a step schedule falls")
     factor: Share = Field(default=0.1, description="by how much it falls there")
@@ -119,7 +121,7 @@ class Schedule(Section):
 class Distillation(Section):
     """What a larger network teaches besides the losses."""
 
-    teacher: Network
+    teacher: Network = Field(description="a network with weights; it does not learn")
     feature: Amount = Field(default=0.0, description="weight of 1 - cos(student, teacher)")
     distance: Amount = Field(default=0.0, description="weight of the faces' distances among each other")
     angle: Amount = Field(default=0.0, description="weight of the angles of any three faces")
@@ -136,14 +138,16 @@ class Distillation(Section):
 class Stage(Section):
     """A stretch of training with losses, rates and a length of its own. The classes' directions go on from the last."""
 
-    name: str = "main"
-    epochs: Positive | None = None
-    iterations: Many | None = None
+    name: str = Field(default="main", description="for the progress bar")
+    epochs: Positive | None = Field(default=None, description="length; either this or iterations")
+    iterations: Many | None = Field(default=None, description="length in steps")
     batch_size: Many = Field(default=512, description="faces of a step over all processes together")
-    losses: tuple[Term, ...] = ()
-    optimiser: Optimiser = Optimiser()
-    schedule: Schedule = Schedule()
-    distil: Distillation | None = None
+    losses: tuple[Term, ...] = Field(
+        default=(), description="their weighted sum is minimised; margins share directions"
+    )
+    optimiser: Optimiser = Field(default=Optimiser(), description="how weights follow their gradients")
+    schedule: Schedule = Field(default=Schedule(), description="the learning rate over the stage")
+    distil: Distillation | None = Field(default=None, description="what a larger network teaches besides")
     train_backbone: bool = Field(default=True, description="false: only the classes' directions learn")
 
     @model_validator(mode="after")
@@ -160,13 +164,13 @@ class Stage(Section):
 class Recipe(Section):
     """A whole run."""
 
-    description: str
+    description: str = Field(description="what it trains, for the list")
     source: str = Field(description="where the numbers come from")
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    network: Network
-    data: Data
-    augment: Augment = Augment()
-    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    seed: int = Field(default=0, ge=0, lt=2**31, description="of weights, order, variation and what is held out")
+    network: Network = Field(description="the network and what it starts from")
+    data: Data = Field(description="the faces")
+    augment: Augment = Field(default=Augment(), description="how they are varied")
+    stages: tuple[Stage, ...] = Field(min_length=1, description="stretches of training, one after the other")
     class_rate: Share = Field(default=1.0, gt=0.0, description="share of the classes drawn at a step (Partial FC)")
     precision: Precision = Field(default="fp32", description="of the network's products")
     channels_last: bool = Field(default=False, description="memory order that graphics cards read faster")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,22 @@ from torch import nn
 
 from attendance.errors import UsageError
 from lab.__main__ import main
+from lab.data.augment import Augment
 from lab.nets.registry import build_backbone
 from lab.train.objective import Objective
 from lab.train.optimise import build_optimiser
 from lab.train.processes import Processes
-from lab.train.recipe import Recipe
+from lab.train.recipe import (
+    Anneal,
+    Data,
+    Distillation,
+    Network,
+    Optimiser,
+    Recipe,
+    Schedule,
+    Stage,
+    Term,
+)
 from lab.train.recipe_file import first_difference, read_recipe, recipe_files, recipe_text
 from lab.train.weights import dimension_of, save_weights
 from tests.lab.made_people import made_folder, png
@@ -187,3 +199,10 @@ def test_the_command_tunes_a_network_on_an_own_folder(tmp_path: Path, capsys: py
     result = json.loads((tmp_path / "r.json").read_text())
     assert result["figures"]["own"]["pairs"] == 24 and 0.0 <= result["figures"]["own"]["accuracy"] <= 1.0
     assert result["figures"]["validation"]["accuracy"] is not None
+
+
+def test_every_key_stands_on_the_page() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "lab" / "training.md").read_text(encoding="utf-8")
+    for model in (Recipe, Network, Data, Augment, Stage, Term, Anneal, Optimiser, Schedule, Distillation):
+        for key, field in model.model_fields.items():
+            assert re.search(rf"^\| `{key}` \| .* \| {re.escape(str(field.description))} \|$", page, re.MULTILINE), key
