@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ def train_command(arguments: argparse.Namespace, context: Context) -> None:
 
     hidden = context.quiet or not sys.stderr.isatty()
     result = train(recipe, out=out, resume=arguments.resume, quiet=hidden)
+    if int(os.environ.get("RANK", "0")) > 0:
+        return  # torchrun's first process speaks for all
     for line in result_lines(result, out):
         context.say(line)
     context.write_json({"out": str(out), **result})
