@@ -163,7 +163,7 @@ def _people(app: App, video: Video) -> dict[str, Any]:
     """How many people detection on every frame records, and which of them following misses, by number."""
     if not video.people:
         return {"people": None, "recorded_every_frame": None, "recorded": None, "missed_people": []}
-    gallery = _gallery(app, video)
+    gallery = enrolled_gallery(app, video)
     every = _recorded(app, gallery, video, detect_every=1)
     followed = _recorded(app, gallery, video, detect_every=app.settings.track.detect_every)
     numbers = {name: index for index, name in enumerate(sorted(video.people))}
@@ -175,7 +175,8 @@ def _people(app: App, video: Video) -> dict[str, Any]:
     }
 
 
-def _gallery(app: App, video: Video) -> ExactGallery:
+def enrolled_gallery(app: App, video: Video) -> ExactGallery:
+    """A gallery of the other photos of those who pass."""
     gallery = ExactGallery(app.card.id, app.card.dimension)
     for name, photos in video.people.items():
         for path in photos:

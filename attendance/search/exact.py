@@ -208,8 +208,8 @@ class ExactGallery(Gallery):
         code = shortlist.encode_query(query)
         # Memory gives two cores more than one; a third adds nothing on machines of today.
         half = (len(now.chunks) + 1) // 2
-        other = self._helper.submit(_bounded, now.chunks[half:], code, k)
-        uppers, best = _bounded(now.chunks[:half], code, k)
+        other = self._helper.submit(_bounded, now.chunks[half:], query, code, k)
+        uppers, best = _bounded(now.chunks[:half], query, code, k)
         more_uppers, more_best = other.result()
         shortlist.keep_largest(more_best, best)
         both = zip(now.chunks, [*uppers, *more_uppers], strict=True)
@@ -237,13 +237,15 @@ _Near = list[tuple[_Chunk, NDArray[np.int64]]]
 """Chunks with the places in them that may be among the nearest."""
 
 
-def _bounded(chunks: Sequence[_Chunk], code: shortlist.QueryCode, k: int) -> tuple[list[Float32], Float32]:
+def _bounded(
+    chunks: Sequence[_Chunk], query: Float32, code: shortlist.QueryCode, k: int
+) -> tuple[list[Float32], Float32]:
     """Upper bounds of each chunk's people, and the k largest lower bounds among them all."""
-    numbers = np.array([code.scale, code.length, code.rest, code.slack], np.float32)
     best = np.full(k, -np.inf, np.float32)
     uppers = []
     for chunk in chunks:
         codes, upper = chunk.codes, np.empty(len(chunk.people), np.float32)
+        numbers = code.numbers(query, codes)
         shortlist.bounds(codes.whole, codes.scales, codes.rests, code.whole, numbers, upper, best)
         uppers.append(upper)
     return uppers, best

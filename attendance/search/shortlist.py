@@ -1,10 +1,11 @@
 """The first look of an exact lookup: bounds on every cosine from numbers of eight bits, a quarter of the memory.
 
 A lookup among many people takes as long as their vectors take to come from memory. So each is also kept as whole
-numbers -127..127 times a scale, with the length of what that rounds off. For a person g = s c + e and a query
-q = t d + f, c and d whole, e and f the rests:
+numbers -127..127 times a scale, with the length of what that rounds off. Faces have much in common, so what is rounded
+is the difference r = g - m from a common centre. For a person r = s c + e and a query q = t d + f, c and d whole, e and
+f the rests:
 
-    |g.q - s t c.d| = |e.(t d) + g.f| <= |e| |t d| + |g| |f|        (Cauchy and Schwarz)
+    |g.q - m.q - s t c.d| = |e.(t d) + r.f| <= |e| |t d| + |r| |f|        (Cauchy and Schwarz)
 
 so whoever's upper bound lies below the k-th largest lower bound cannot be among the k nearest, and everybody else is
 compared exactly. The bound is widened by what float32 arithmetic itself may round.
@@ -31,7 +32,8 @@ Int64 = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Codes:
-    """Vectors (n, D) as whole numbers: ``whole`` (n, D), ``scales`` and ``rests`` (n,), the rests rounded upwards.
+    """Vectors (n, D) less ``centre`` (D,) as whole numbers: ``whole`` (n, D), ``scales`` and ``rests`` (n,), rests
+    rounded upwards.
 
     The scale of one that is absent is NaN, which no comparison lets pass.
     """
@@ -39,6 +41,13 @@ class Codes:
     whole: Int8
     scales: Float32
     rests: Float32
+    centre: Float32
+
+    @classmethod
+    def empty(cls, count: int, centre: Float32) -> Codes:
+        """Of so many vectors, none of which is there."""
+        nobody = np.full(count, np.nan, np.float32)
+        return cls(np.zeros((count, len(centre)), np.int8), nobody, np.zeros(count, np.float32), centre)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,19 +63,25 @@ class QueryCode:
     rest: float
     slack: float
 
+    def numbers(self, query: Float32, codes: Codes) -> Float32:
+        """What `bounds` needs of this query besides: its cosine with the centre, scale, length, and what is uncertain
+        whoever it is compared with. Differences from the centre are no longer than 2."""
+        centred = float(codes.centre.astype(np.float64) @ query)
+        return np.array([centred, self.scale, self.length, 2.0 * self.rest + self.slack], np.float32)
+
 
 def encode(vectors: Float32, absent: NDArray[np.bool_]) -> Codes:
-    """Encode vectors (n, D), of length 1 or near; ``absent`` (n,) marks rows that nobody may find."""
-    codes = Codes(
-        np.empty(vectors.shape, np.int8), np.empty(len(vectors), np.float32), np.empty(len(vectors), np.float32)
-    )
-    _encode(vectors, codes.whole, codes.scales, codes.rests)
+    """Encode vectors (n, D), of length 1 or near, about their mean; ``absent`` (n,) marks rows that nobody may find."""
+    there = vectors[~absent] if absent.any() else vectors
+    centre = np.asarray(there.mean(axis=0, dtype=np.float64) if len(there) else there.sum(axis=0), np.float32)
+    codes = Codes.empty(len(vectors), centre)
+    _encode(vectors, centre, codes.whole, codes.scales, codes.rests)
     codes.scales[absent] = np.nan
     return codes
 
 
 def changed(codes: Codes, places: Sequence[int], vectors: Float32, absent: NDArray[np.bool_]) -> Codes:
-    """The codes with some places, which may lie behind the last one, encoded anew; the rest is copied.
+    """The codes with some places, which may lie behind the last one, encoded anew; the rest and the centre stay.
 
     Args:
         codes: of (m, D), m <= n.
@@ -75,11 +90,9 @@ def changed(codes: Codes, places: Sequence[int], vectors: Float32, absent: NDArr
         absent: (n,).
     """
     count = len(codes.scales)
-    found = Codes(
-        np.zeros(vectors.shape, np.int8), np.ones(len(vectors), np.float32), np.zeros(len(vectors), np.float32)
-    )
+    found, part = Codes.empty(len(vectors), codes.centre), Codes.empty(len(places), codes.centre)
     found.whole[:count], found.scales[:count], found.rests[:count] = codes.whole, codes.scales, codes.rests
-    part = encode(vectors[places], absent[places])
+    _encode(np.ascontiguousarray(vectors[places]), codes.centre, part.whole, part.scales, part.rests)
     found.whole[places], found.scales[places], found.rests[places] = part.whole, part.scales, part.rests
     found.scales[absent] = np.nan
     return found
@@ -93,23 +106,23 @@ def encode_query(query: Float32) -> QueryCode:
     whole = np.rint(query.astype(np.float64) / scale).clip(-most, most).astype(np.int16)
     product = whole * scale
     length, rest = float(np.linalg.norm(product)), float(np.linalg.norm(query - product))
-    # Four roundings of numbers up to |g| |q|, and that unit vectors may be longer than 1 by a thousandth.
-    slack = 8 * float(np.finfo(np.float32).eps) * max(length, 1.0) + 2e-3 * rest
+    # A few roundings of numbers up to |r| |q|, and that unit vectors may be longer than 1 by a thousandth.
+    slack = 16 * float(np.finfo(np.float32).eps) * max(length, 1.0) + 4e-3 * rest
     return QueryCode(whole, scale, length, rest, slack)
 
 
 @compiled
-def _encode(vectors: Float32, whole: Int8, scales: Float32, rests: Float32) -> None:
+def _encode(vectors: Float32, centre: Float32, whole: Int8, scales: Float32, rests: Float32) -> None:
     for i in range(vectors.shape[0]):
         largest = np.float32(0)
         for j in range(vectors.shape[1]):
-            largest = max(largest, abs(vectors[i, j]))
+            largest = max(largest, abs(vectors[i, j] - centre[j]))
         scale = largest / np.float32(LARGEST) if largest > 0 else np.float32(1)
         rest = 0.0
         for j in range(vectors.shape[1]):
-            number = min(max(np.rint(vectors[i, j] / scale), -LARGEST), LARGEST)
+            number = min(max(np.rint((vectors[i, j] - centre[j]) / scale), -LARGEST), LARGEST)
             whole[i, j] = np.int8(number)
-            left = np.float64(vectors[i, j]) - np.float64(scale) * number
+            left = np.float64(vectors[i, j]) - np.float64(centre[j]) - np.float64(scale) * number
             rest += left * left
         scales[i] = scale
         # A little more than it is: a bound must not be rounded below.
@@ -133,7 +146,7 @@ def bounds(
         scales: (n,).
         rests: (n,).
         query: (D,), see `QueryCode`.
-        numbers: (4,) scale, length, rest and slack of the query.
+        numbers: (4,), see `QueryCode.numbers`.
         upper: (n,) upper bounds, written; NaN for the absent.
         best: (k,) the largest lower bounds so far, largest first, brought up to date.
     """
@@ -142,8 +155,8 @@ def bounds(
         total = np.int32(0)
         for j in range(query.shape[0]):
             total += np.int32(whole[i, j]) * np.int32(query[j])
-        middle = np.float32(total) * (scales[i] * numbers[0])
-        wide = rests[i] * numbers[1] + numbers[2] + numbers[3]
+        middle = numbers[0] + np.float32(total) * (scales[i] * numbers[1])
+        wide = rests[i] * numbers[2] + numbers[3]
         upper[i] = middle + wide
         lower = middle - wide
         if lower > best[last]:
