@@ -51,6 +51,12 @@ class Processes:
         distributed.all_gather(rows, x.contiguous())
         return torch.cat(rows)
 
+    def as_first(self, x: Tensor) -> Tensor:
+        """What the first process has; ``x`` is overwritten."""
+        if self.world > 1:
+            distributed.broadcast(x, 0)
+        return x
+
     def any(self, flag: bool) -> bool:
         """Whether any process says so."""
         if self.world == 1:

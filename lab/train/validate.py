@@ -45,6 +45,8 @@ class Judge:
         was, objective_was = net.training, objective.training
         net.eval()
         objective.eval()
+        for buffer in net.buffers():  # batch norms' statistics are each process's own between steps
+            self.processes.as_first(buffer)
         split = self.faces.split
         figures: dict[str, Any] = {
             "train": self._closed(net, objective, stage, how, spread(split.train, MOST_TRAIN)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import threading
@@ -26,6 +27,16 @@ from tests.lab.train.tiny import tiny_recipe
 SCALES = {"numbers": {"scale": 16.0}}
 UNSCALED = ("softmax", "center", "sphereface", "triplet-batch-hard", "triplet-semi-hard")
 
+# Two photos of every person in every batch, so that one step's loss can be compared with another's.
+EVERYBODY: dict[str, Any] = {
+    "iterations": 8,
+    "batch_size": 16,
+    "optimiser": {"name": "adamw", "rate": 0.003},
+    "augment": {},
+    "data": {"sampler": "people", "photos_per_person": 2},
+    "checkpoint_every": 100,
+}
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -48,29 +59,20 @@ def test_every_loss_falls(loss: str, folder: Path, tmp_path: Path) -> None:
     term: dict[str, Any] = {"loss": loss, **({} if loss in UNSCALED else SCALES)}
     if loss == "sphereface":
         term["anneal"] = {"number": "blend", "start": 1000.0, "rate": 0.12, "least": 5.0}
-    recipe = tiny_recipe(
-        folder,
-        iterations=8,
-        losses=[term],
-        optimiser={"name": "adamw", "rate": 0.003},
-        augment={},
-        data={"sampler": "people", "photos_per_person": 2},
-        checkpoint_every=100,
-    )
-    train(recipe, out=tmp_path / "run")
-    losses = losses_of(tmp_path / "run")
-    assert len(losses) == 8 and np.isfinite(losses).all()
-    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+    train(tiny_recipe(folder, losses=[term], **EVERYBODY), out=tmp_path / "run")
+    require_falling(losses_of(tmp_path / "run"))
+
+
+def require_falling(losses: list[float]) -> None:
+    assert len(losses) == EVERYBODY["iterations"] and all(map(math.isfinite, losses))
+    assert np.mean(losses[-3:]) < 0.7 * np.mean(losses[:3])
 
 
 @pytest.mark.parametrize(("precision", "class_rate"), [("bf16", 1.0), ("fp16", 0.5)])
 def test_half_precision_learns_too(precision: str, class_rate: float, folder: Path, tmp_path: Path) -> None:
-    recipe = tiny_recipe(
-        folder, iterations=6, precision=precision, class_rate=class_rate, channels_last=True, augment={}
-    )
+    recipe = tiny_recipe(folder, precision=precision, class_rate=class_rate, channels_last=True, **EVERYBODY)
     train(recipe, out=tmp_path / "run")
-    losses = losses_of(tmp_path / "run")
-    assert np.isfinite(losses).all() and losses[-1] < losses[0]
+    require_falling(losses_of(tmp_path / "run"))
 
 
 def test_it_learns_the_people_it_knows_and_tells_strangers_apart(folder: Path, tmp_path: Path) -> None:
