@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import subprocess
@@ -91,7 +92,7 @@ class Calls:
         (CROPS, "ab"),
         (CROPS, None),
     ],
-    ids=str,
+    ids=(f"content-{number}" for number in itertools.count()),
 )
 def test_anything_else_is_refused_and_nothing_is_run(
     content: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
