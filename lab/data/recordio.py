@@ -43,12 +43,12 @@ class Record:
 
 
 class RecordFile:
-    """Records by key. The file stays closed between reads of different processes, so workers may share one object."""
+    """Records by key; ``keys`` (R,) int64, rising. Every process opens the file for itself: workers may share one."""
 
     def __init__(self, rec: Path) -> None:
         self.rec = rec
         self._open_in: tuple[int, int] | None = None
-        self.offsets = _read_index(rec.with_suffix(".idx"))
+        self.keys, self._offsets = _read_index(rec.with_suffix(".idx"))
 
     def record(self, key: int) -> Record:
         """The record of that key.
@@ -56,9 +56,7 @@ class RecordFile:
         Raises:
             SourceError: no such key, or no record where the index says.
         """
-        if key not in self.offsets:
-            raise SourceError(f"{self.rec}: expected the record {key}, the index has none: use the index made with it")
-        return _parse(self._read(self.offsets[key]), f"{self.rec}: record {key}")
+        return _parse(self._read(self._offset(key)), f"{self.rec}: record {key}")
 
     def label(self, key: int) -> float:
         """The first label of that record, without reading its image.
@@ -66,7 +64,7 @@ class RecordFile:
         Raises:
             SourceError: as `record`.
         """
-        offset = self.offsets[key]
+        offset = self._offset(key)
         magic, word = self._words(offset)
         length = word & ((1 << LENGTH_BITS) - 1)
         if magic != MAGIC or length < HEADER.size + WORD.size:
@@ -76,7 +74,13 @@ class RecordFile:
         return float(label if flag == 0 else struct.unpack_from("<f", head, HEADER.size)[0])
 
     def __getstate__(self) -> dict[str, object]:
-        return {"rec": self.rec, "offsets": self.offsets, "_open_in": None}
+        return {**self.__dict__, "_open_in": None}
+
+    def _offset(self, key: int) -> int:
+        place = int(np.searchsorted(self.keys, key))
+        if place == len(self.keys) or self.keys[place] != key:
+            raise SourceError(f"{self.rec}: expected the record {key}, the index has none: use the index made with it")
+        return int(self._offsets[place])
 
     def _read(self, offset: int) -> bytes:
         parts, kind = [], FIRST
@@ -145,7 +149,7 @@ class RecordSource(Source):
 
 
 def _image_keys(file: RecordFile) -> Ints:
-    keys = np.array(sorted(file.offsets), dtype=np.int64)
+    keys = file.keys
     if len(keys) == 0:
         raise SourceError(f"{file.rec}: the index names no record: use the index made with it")
     first = file.record(int(keys[0]))
@@ -155,19 +159,27 @@ def _image_keys(file: RecordFile) -> Ints:
     return images
 
 
-def _read_index(path: Path) -> dict[int, int]:
+def _read_index(path: Path) -> tuple[Ints, Ints]:
+    """Keys, rising, and their offsets: arrays, since millions of numbers in a dict fill the memory of every worker."""
     try:
-        lines = path.read_text(encoding="ascii").splitlines()
+        text = path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: the index cannot be read ({error}): it lies beside the .rec, as .idx") from error
-    offsets = {}
-    for number, line in enumerate(lines, 1):
-        try:
-            key, offset = (int(word) for word in line.split("\t"))
-        except ValueError as error:
-            raise SourceError(f"{path}: line {number}: expected a key, a tab and an offset, got {line!r}") from error
-        offsets[key] = offset
-    return offsets
+    try:
+        numbers = np.array(text.split(), dtype=np.int64).reshape(-1, 2)
+    except ValueError:
+        line, said = _faulty(text)
+        raise SourceError(f"{path}: line {line}: expected a key, a tab and an offset, got {said!r}") from None
+    numbers = numbers[np.argsort(numbers[:, 0], kind="stable")]
+    return np.ascontiguousarray(numbers[:, 0]), np.ascontiguousarray(numbers[:, 1])
+
+
+def _faulty(text: str) -> tuple[int, str]:
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if len(words) != 2 or not all(word.isdecimal() for word in words):
+            return number, line
+    return 1, text[:80]
 
 
 def _parse(data: bytes, place: str) -> Record:

@@ -7,7 +7,13 @@ import threading
 from types import FrameType
 from typing import Any, Self
 
+from attendance.errors import AttendanceError
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StoppedError(AttendanceError):
+    """A run was asked to stop a second time, while it finished its step."""
 
 
 class StopRequest:
@@ -28,5 +34,5 @@ class StopRequest:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
-            raise KeyboardInterrupt
+            raise StoppedError("stopped at once; --resume goes on from the last checkpoint")
         self.asked = True
