@@ -7,6 +7,7 @@ first; embeddings are ``float32`` of unit length. Similarity is the cosine, high
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -62,6 +63,7 @@ class RefusalReason(StrEnum):
     EMPTY_FOLDER = "empty_folder"
     BAD_IDENTITY = "bad_identity"
     NO_CONSENT = "no_consent"
+    OUTLIER = "outlier"
     DUPLICATE_PERSON = "duplicate_person"
     IGNORED = "ignored"
 
@@ -156,7 +158,8 @@ class Decision:
     """The open-set decision on one query: the nearest person, the next one, and what follows.
 
     ``margin`` is best minus runner-up, None without a runner-up. ``reason`` is a code: ``match``,
-    ``below_threshold``, ``margin``, ``empty_gallery``.
+    ``below_threshold``, ``margin``, ``look_alike``, ``empty_gallery``. ``threshold`` is the similarity that was needed:
+    at this lead, of so many frames.
     """
 
     outcome: Outcome
@@ -165,6 +168,42 @@ class Decision:
     margin: float | None
     threshold: float
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StrangerTail:
+    """How near strangers come to enrolled people: a model fitted to many random galleries, part of a model's card.
+
+    With N people enrolled a stranger's score is the cosine of the nearest person plus ``lead_weight`` times the lead
+    over the next one, which counts up to ``lead_cap``. A share p of strangers' photos scores at least
+
+        base + per_people * log10(N) + per_rate * log10(-ln(1 - p)) + per_single * (mean over people of 1 / templates).
+
+    The lead's weight is ``lead_base + lead_per_people * log10(N)``, held between 0 and 1. ``frames`` maps the number of
+    good frames from which on a pass is decided, again at each further frame, to what has to be added then.
+
+    ``likeness_*`` say in the same way how near the nearest other person of a random gallery is to an enrolled photo (the
+    median), and ``likeness_deviation`` divided by the root of N how much that varies. ``deviations`` maps a rate p to
+    the standard deviation of the fitted score, by drawing people anew. Two photos' people who are one person have a
+    lead below ``look_alike_margin`` 99 times in 100.
+    """
+
+    data: str
+    galleries: int
+    base: float
+    per_people: float
+    per_rate: float
+    per_single: float
+    lead_base: float
+    lead_per_people: float
+    lead_cap: float
+    likeness_base: float
+    likeness_per_people: float
+    likeness_per_single: float
+    likeness_deviation: float
+    look_alike_margin: float
+    frames: Mapping[int, float]
+    deviations: Mapping[float, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

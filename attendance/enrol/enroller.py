@@ -1,4 +1,4 @@
-"""Enrolment: a folder of people into the ledger and the gallery.
+"""The run of an enrolment: a folder of people, or single photos of one person, into the ledger and the gallery.
 
 A person and their templates are one document, so an interrupted run leaves whole people, and the next run does what is
 left. Photos that are in already are known by their SHA-256 and not decoded again; what a run decides about a person
@@ -7,118 +7,31 @@ does not depend on how far an earlier one got.
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
+from attendance.consistency import covering, outliers
+from attendance.enrol.duplicates import Crowd, DuplicatePolicy
+from attendance.enrol.values import EnrolPolicy, EnrolResult, PersonPhotos, Refusal, template_id
 from attendance.errors import ImageError
 from attendance.gallery import PersonChange, apply_changes
 from attendance.ledger.port import Ledger
-from attendance.metrics import rank_of, top_k
 from attendance.people_csv import PersonRow
-from attendance.search.exact import ExactGallery
 from attendance.search.port import Gallery
 from attendance.stills import Reading, StillReader, sha256_of
-from attendance.types import Candidate, Consent, GalleryEntry, Person, RefusalReason, Template
-
-SINGLE_SOURCE = "enrol"
-"""Source label of people enrolled one by one; no folder may use it, so that no prune takes their templates."""
+from attendance.types import Consent, Float32, GalleryEntry, Person, RefusalReason, Template
 
 GROUP_PHOTOS = 64
 """Unread photos after which what was read is written: about what a crash can cost."""
 GROUP_PEOPLE = 256
 
 _Item = TypeVar("_Item")
-
-
-@dataclass(frozen=True, slots=True)
-class EnrolPolicy:
-    """What enrolment demands.
-
-    ``attested_by`` vouches for consent under policy ``attested``. ``duplicate_threshold`` is the cosine from which a
-    new template of one person is suspected to show another; None leaves the check out.
-    """
-
-    consent: str
-    attested_by: str
-    duplicates: str
-    duplicate_threshold: float | None
-    source_label: str
-    prune: bool = False
-    dry_run: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """An input that was not enrolled: the file or folder as the user named it, the reason code and a sentence."""
-
-    file: str
-    reason: RefusalReason
-    detail: str
-
-    def to_json(self) -> dict[str, str]:
-        """The contract's entry of ``refused``."""
-        return {"file": self.file, "reason": str(self.reason), "detail": self.detail}
-
-
-@dataclass(frozen=True, slots=True)
-class PersonPhotos:
-    """One person's folder: path relative to the people folder -> file, those to enrol and those held out as probes."""
-
-    identity_id: str
-    enrol: Mapping[str, Path]
-    held_out: Mapping[str, Path]
-
-
-@dataclass(frozen=True, slots=True)
-class SuspectedDuplicate:
-    """Two people whose templates are as alike as one person's."""
-
-    identity_id: str
-    other: str
-    similarity: float
-
-    def to_json(self) -> dict[str, Any]:
-        """The contract's entry of ``suspected_duplicates``."""
-        return {"identity_id": self.identity_id, "other": self.other, "similarity": round(self.similarity, 6)}
-
-
-@dataclass(slots=True)
-class EnrolResult:
-    """What a run did: counts of templates, what was refused, who looks like somebody else, which photos are gone."""
-
-    added: int = 0
-    replaced: int = 0
-    removed: int = 0
-    refused: list[Refusal] = field(default_factory=list)
-    suspected_duplicates: list[SuspectedDuplicate] = field(default_factory=list)
-    vanished: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """A photo to look up: whom it shows, the name to tell it by, and the file."""
-
-    identity_id: str
-    name: str
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
-    """Top-k hits over the probes; a failed read is a miss in each. Rates are None without probes."""
-
-    top1: float | None
-    top3: float | None
-    top5: float | None
-    probes: int
-    failed: tuple[Refusal, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +64,11 @@ class Enroller:
         self._policy = policy
         self._now = now
         self._batch = uuid.uuid4().hex
-        self._everybody = ExactGallery(gallery.card_id, gallery.dimension)
+        self._crowd = Crowd(gallery, DuplicatePolicy(policy.duplicate_threshold, policy.standing))
         self._consents: dict[str, Consent] = {}
         self._sha256: dict[str, str] = {}
         self._gone: dict[str, tuple[Template, ...]] = {}
-        self.result = EnrolResult()
+        self.result = EnrolResult(batch=self._batch)
 
     def run(
         self,
@@ -197,7 +110,8 @@ class Enroller:
         self._survey([identity_id], {} if row is None else {identity_id: row}, None)
         consent = self._consent(identity_id, row)
         if consent is not None:
-            work = _Work(identity_id, row, consent, fresh=tuple(self._templates(identity_id, readings)))
+            fresh = self._fitting(identity_id, list(self._templates(identity_id, readings)))
+            work = _Work(identity_id, row, consent, fresh=fresh)
             self._settle(self._accepted([work]))
         return self.result
 
@@ -215,7 +129,7 @@ class Enroller:
                     self._gone[person.identity_id] = gone
         # Who is about to go must not make others duplicates, or a run would depend on its order.
         pruned = {t.template_id for gone in self._gone.values() for t in gone} if self._policy.prune else set()
-        self._everybody.upsert([entry for entry in self._gallery.entries() if entry.template_id not in pruned])
+        self._crowd.survey(self._gallery, without=pruned)
 
     def _groups(self, people: Sequence[PersonPhotos], rows: Mapping[str, PersonRow]) -> Iterator[list[_Work]]:
         """People together until their unread photos fill a batch."""
@@ -262,7 +176,8 @@ class Enroller:
         read = []
         for work in group:
             named = ((name, next(readings)) for name, _ in work.unread)
-            read.append(replace(work, fresh=tuple(self._templates(work.identity_id, named))))
+            fresh = self._fitting(work.identity_id, list(self._templates(work.identity_id, named)))
+            read.append(replace(work, fresh=fresh))
         self._settle(self._accepted(read))
 
     def _templates(self, identity_id: str, readings: Iterable[tuple[str, Reading]]) -> Iterator[Template]:
@@ -283,35 +198,70 @@ class Enroller:
                 created_at=self._now(),
             )
 
+    def _fitting(self, identity_id: str, fresh: list[Template]) -> tuple[Template, ...]:
+        """Of a person's new photos those that fit the others and say something new; the rest is listed."""
+        return self._chosen(identity_id, self._consistent(identity_id, fresh))
+
+    def _consistent(self, identity_id: str, fresh: list[Template]) -> list[Template]:
+        """Those that show the same person as the others, enrolled ones included. Enrolled ones are never removed."""
+        limits = self._policy.outliers
+        if limits is None or not fresh:
+            return fresh
+        held = self._held(identity_id, fresh)
+        names = [*(t.path for t in fresh), *self._paths_of(identity_id, held)]
+        found = outliers(np.stack([*(t.vector for t in fresh), *held.values()]), limits)
+        for outlier in found:
+            detail = f"unlike this person's other photos (cosine {outlier.similarity:.3f}, needed {outlier.least:.3f})"
+            if outlier.place < len(fresh):
+                detail += self._whom_it_resembles(identity_id, fresh[outlier.place].vector, outlier.least)
+                self._refuse(names[outlier.place], RefusalReason.OUTLIER, detail)
+            else:
+                refusal = Refusal(names[outlier.place], RefusalReason.OUTLIER, f"{detail}; enrolled before, and left")
+                self.result.suspects.append(refusal)
+        gone = {outlier.place for outlier in found}
+        return [template for place, template in enumerate(fresh) if place not in gone]
+
+    def _chosen(self, identity_id: str, fresh: list[Template]) -> tuple[Template, ...]:
+        """As many as there is room for, those first that cover the person's looks best, in the order they came."""
+        most = self._policy.max_templates
+        if most is None or not fresh:
+            return tuple(fresh)
+        held = self._held(identity_id, fresh)
+        taken = np.stack(list(held.values())) if held else np.empty((0, self._gallery.dimension), np.float32)
+        places = covering(np.stack([t.vector for t in fresh]), taken, max(most - len(held), 0))
+        self.result.redundant += [t.path for place, t in enumerate(fresh) if place not in places]
+        return tuple(t for place, t in enumerate(fresh) if place in places)
+
+    def _held(self, identity_id: str, fresh: Sequence[Template]) -> dict[str, Float32]:
+        """Template id to vector of what the person has and keeps."""
+        replaced = {t.template_id for t in fresh}
+        held = self._crowd.templates_of(identity_id)
+        return {key: vector for key, vector in held.items() if key not in replaced}
+
+    def _paths_of(self, identity_id: str, template_ids: Iterable[str]) -> list[str]:
+        person = self._ledger.person(identity_id)
+        paths = {} if person is None else {t.template_id: t.path for t in person.templates}
+        return [paths.get(template_id, template_id) for template_id in template_ids]
+
+    def _whom_it_resembles(self, identity_id: str, vector: Float32, least: float) -> str:
+        other = self._crowd.nearest_to(vector, without=identity_id)
+        return f"; it looks like {other.identity_id}" if other is not None and other.similarity >= least else ""
+
     def _accepted(self, works: Iterable[_Work]) -> list[_Work]:
         """Those who may be enrolled; lists who looks like somebody enrolled, or like somebody earlier in this group."""
         accepted = []
-        group = ExactGallery(self._gallery.card_id, self._gallery.dimension)
         for work in works:
-            other = self._lookalike(work, group)
+            alike = self._crowd.alike(work.identity_id, [t.vector for t in work.fresh])
+            self.result.suspected_duplicates += alike
             newcomer = work.identity_id not in self._consents
-            if other is not None and newcomer and self._policy.duplicates == "refuse":
-                detail = f"looks like {other}; enrol under that id, or set enrol.duplicates to flag"
+            if alike and newcomer and self._policy.duplicates == "refuse":
+                detail = f"looks like {alike[0].other}; enrol under that id, or set enrol.duplicates to flag"
                 self._refuse(work.identity_id, RefusalReason.DUPLICATE_PERSON, detail)
                 continue
-            group.upsert([GalleryEntry(t.template_id, work.identity_id, t.vector) for t in work.fresh])
+            self._crowd.add([GalleryEntry(t.template_id, work.identity_id, t.vector) for t in work.fresh])
             accepted.append(work)
-        self._everybody.upsert(group.entries())
+        self._crowd.end_group()
         return accepted
-
-    def _lookalike(self, work: _Work, group: Gallery) -> str | None:
-        """Whom a person's new templates look like most, with everybody they look like listed; None: nobody."""
-        if self._policy.duplicate_threshold is None or not work.fresh:
-            return None
-        queries = np.stack([t.vector for t in work.fresh])
-        best: dict[str, float] = {}
-        for candidates in (*self._everybody.nearest(queries, k=2), *group.nearest(queries, k=2)):
-            for other in candidates:
-                if other.identity_id != work.identity_id and other.similarity >= self._policy.duplicate_threshold:
-                    best[other.identity_id] = max(other.similarity, best.get(other.identity_id, -1.0))
-        ranked = sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))
-        self.result.suspected_duplicates += [SuspectedDuplicate(work.identity_id, *pair) for pair in ranked]
-        return ranked[0][0] if ranked else None
 
     def _settle(self, works: Sequence[_Work]) -> None:
         """Write what changed. Who was changed by another process meanwhile is looked at again and written then."""
@@ -359,35 +309,6 @@ class Enroller:
 
     def _refuse(self, file: str, reason: RefusalReason, detail: str) -> None:
         self.result.refused.append(Refusal(file, reason, detail))
-
-
-def template_id(identity_id: str, source_label: str, path: str) -> str:
-    """The id of the template of one photo: the same photo of the same person and source has the same id, always."""
-    return hashlib.sha256(f"{identity_id}\0{source_label}\0{path}".encode()).hexdigest()[:32]
-
-
-def evaluate_probes(
-    probes: Sequence[Probe], *, unreadable: Sequence[Refusal], stills: StillReader, gallery: Gallery
-) -> ProbeResult:
-    """Read the probes and look each one up.
-
-    Args:
-        probes: what to read.
-        unreadable: probes that could not even be found to be read: misses like every failed read.
-        stills: reads them; not strict, so that no probe is refused for several faces or quality.
-        gallery: searched for the five nearest people.
-    """
-    ranks = [0] * len(unreadable)
-    failed = list(unreadable)
-    for probe, reading in zip(probes, stills.read(probe.path for probe in probes), strict=True):
-        found: list[Candidate] = []
-        if reading.vector is not None:
-            found = gallery.nearest(reading.vector[None, :], k=5)[0]
-        elif reading.reason is not None:
-            failed.append(Refusal(probe.name, reading.reason, reading.detail))
-        ranks.append(rank_of(found, probe.identity_id))
-    top1, top3, top5 = (top_k(ranks, k) if ranks else None for k in (1, 3, 5))
-    return ProbeResult(top1, top3, top5, len(ranks), tuple(failed))
 
 
 def _parts(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:

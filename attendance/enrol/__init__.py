@@ -1,0 +1,36 @@
+"""Enrolment: photos of people into the ledger and the gallery, and what keeps bad data out of it."""
+
+from attendance.enrol.batches import Batch, Undone, batches_of, undo
+from attendance.enrol.duplicates import DuplicatePolicy
+from attendance.enrol.enroller import Enroller
+from attendance.enrol.probes import evaluate_probes
+from attendance.enrol.values import (
+    SINGLE_SOURCE,
+    EnrolPolicy,
+    EnrolResult,
+    PersonPhotos,
+    Probe,
+    ProbeResult,
+    Refusal,
+    SuspectedDuplicate,
+    template_id,
+)
+
+__all__ = [
+    "SINGLE_SOURCE",
+    "Batch",
+    "DuplicatePolicy",
+    "EnrolPolicy",
+    "EnrolResult",
+    "Enroller",
+    "PersonPhotos",
+    "Probe",
+    "ProbeResult",
+    "Refusal",
+    "SuspectedDuplicate",
+    "Undone",
+    "batches_of",
+    "evaluate_probes",
+    "template_id",
+    "undo",
+]
