@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from attendance.embed.card import ColourOrder, ModelCard
 from attendance.embed.chips import check_chips, to_unit_length
+from attendance.embed.fused import fused
 from attendance.embed.port import Embedder
 from attendance.errors import ModelError
 from attendance.nets.dlib_resnet29 import DlibResNet29
@@ -54,7 +55,8 @@ class TorchEmbedder(Embedder):
     def __init__(self, card: ModelCard, network: nn.Module, *, device: str) -> None:
         self.card = card
         self.device = device
-        self._network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = fused(network) if device == "cpu" else network
         spec = card.input
         self._mean = torch.tensor(spec.mean, device=device).view(1, 3, 1, 1)
         self._scale = torch.tensor(spec.scale, device=device).view(1, 3, 1, 1)

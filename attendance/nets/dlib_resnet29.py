@@ -43,8 +43,8 @@ class ResidualBlock(nn.Module):
         y = self.conv2(functional.relu_(self.conv1(x)))
         if self.down:
             x = functional.avg_pool2d(x, 2)
-            y = _pad_to(y, x)
-            x = _pad_to(x, y)
+            y = pad_to(y, x)
+            x = pad_to(x, y)
         return functional.relu_(y + x)
 
 
@@ -71,7 +71,7 @@ class DlibResNet29(nn.Module):
         return out
 
 
-def _pad_to(x: Tensor, other: Tensor) -> Tensor:
+def pad_to(x: Tensor, other: Tensor) -> Tensor:
     """``x`` with zeros at the right, the bottom and the end of the channels, where ``other`` is larger."""
     channels, rows, columns = (max(o - s, 0) for s, o in zip(x.shape[1:], other.shape[1:], strict=True))
     if channels == rows == columns == 0:
