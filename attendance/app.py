@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,9 @@ from attendance.types import GalleryEntry
 
 # What brings PyTorch, OpenCV or SciPy along is imported where it is used: most commands never need it.
 if TYPE_CHECKING:
+    from attendance.consistency import OutlierLimits
     from attendance.detect.port import Detector
+    from attendance.duplicates import Standing
     from attendance.embed.card import ModelCard
     from attendance.embed.port import Embedder
     from attendance.enrol import EnrolPolicy
@@ -32,9 +34,13 @@ if TYPE_CHECKING:
     from attendance.kiosk import Place
     from attendance.ledger.reaching import ReachingLedger
     from attendance.mirror import Mirror, MirrorFollower
-    from attendance.pipeline import FaceReader, LivePath, Rule
+    from attendance.operating import Chosen, Measured, RuleKeeper
+    from attendance.pipeline import FaceReader, LivePath
     from attendance.stills import StillReader
     from attendance.telemetry import Telemetry
+    from attendance.zoo.catalogue import ZooModel
+    from attendance.zoo.download import Patience
+    from attendance.zoo.folder import ModelsFolder
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +58,7 @@ class App:
         self.settings = settings
         self.ledger_timeout_s = 10.0
         self._exit = ExitStack()
+        self._rules: dict[Gallery, RuleKeeper] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -73,6 +80,27 @@ class App:
     def models_dir(self) -> Path:
         """Where downloaded and cached models lie."""
         return self.store / "models"
+
+    @cached_property
+    def catalogue(self) -> Mapping[str, ZooModel]:
+        """The models that can be fetched, by id."""
+        from attendance.zoo.catalogue import packaged_catalogue
+
+        return packaged_catalogue()
+
+    @property
+    def patience(self) -> Patience:
+        """How long a download waits for its server."""
+        from attendance.zoo.download import Patience
+
+        return Patience()
+
+    @cached_property
+    def models(self) -> ModelsFolder:
+        """The models in the store."""
+        from attendance.zoo.folder import ModelsFolder
+
+        return ModelsFolder(self.models_dir)
 
     @cached_property
     def telemetry(self) -> Telemetry:
@@ -304,24 +332,33 @@ class App:
         self._exit.callback(served.stop)
         return served
 
-    def rule(self, gallery: Gallery) -> Callable[[], Rule]:
-        """The open-set rule for a gallery, computed anew when the gallery changes."""
-        from attendance.pipeline import Rule
+    def rule(self, gallery: Gallery) -> RuleKeeper:
+        """The open-set rule for a gallery, computed anew when the gallery changes; one for all who ask for it."""
+        from attendance.operating import RuleKeeper
+
+        if gallery not in self._rules:
+            self._rules[gallery] = RuleKeeper(gallery, self.measured(), self.chosen())
+        return self._rules[gallery]
+
+    def measured(self) -> Measured:
+        """What of the card an operating point is made of, with the configured margin where there is one."""
+        from attendance.operating import Measured
+
+        margin = self.settings.decide.margin
+        card = self.card
+        return Measured(
+            margin=card.margin if margin is None else margin,
+            thresholds=card.thresholds,
+            person_thresholds=card.person_thresholds,
+            strangers=card.strangers,
+        )
+
+    def chosen(self) -> Chosen:
+        """What the operator chose of the operating point."""
+        from attendance.operating import Chosen
 
         decide = self.settings.decide
-        margin = self.card.margin if decide.margin is None else decide.margin
-        known: dict[tuple[int, int], Rule] = {}
-
-        def present() -> Rule:
-            counts = gallery.counts()
-            if counts not in known:
-                rule = Rule(threshold=self.threshold(*counts), margin=margin)
-                known.clear()
-                known[counts] = rule
-                _log.info("threshold %.4f, margin %.4f for %d people, %d templates", rule.threshold, margin, *counts)
-            return known[counts]
-
-        return present
+        return Chosen(decide.target_fpir, decide.threshold, self.settings.track.min_frames)
 
     def live_path(self, gallery: Gallery) -> LivePath:
         """The path for one camera."""
@@ -367,7 +404,7 @@ class App:
         return StillReader(load if load is not None else lambda: self.reader, options)
 
     def enrol_policy(self, *, source_label: str, prune: bool = False, dry_run: bool = False) -> EnrolPolicy:
-        """What enrolment demands; a template is suspected to be somebody else's from the live threshold on."""
+        """What enrolment demands; a template is suspected to be somebody else's from `threshold` on, or by standing."""
         from attendance.enrol import EnrolPolicy
 
         settings = self.settings
@@ -380,12 +417,41 @@ class App:
             source_label=source_label,
             prune=prune,
             dry_run=dry_run,
+            standing=self.standing(),
+            outliers=self.outlier_limits(),
+            max_templates=settings.enrol.max_templates,
         )
 
-    def threshold(self, people: int, templates: int = 0) -> float:
-        """The cosine that a match needs in a gallery of so many people: the fixed one, or by the target FPIR.
+    def standing(self) -> Standing | None:
+        """How far a newcomer's nearest person stands out who is taken to be the newcomer; None: not measured.
 
-        Where people have several templates the card's thresholds for mean directions hold, if it has them.
+        A fixed threshold of the configuration takes its place, as it does for the rule.
+        """
+        from attendance.duplicates import Standing, least_score
+
+        tail = self.card.duplicates
+        if tail is None or self.settings.decide.threshold is not None:
+            return None
+        least = least_score(tail.scores, self.settings.enrol.duplicate_rate)
+        return Standing(tail.lead_weight, tail.lead_cap, tail.crowd_weight, tail.from_people, least)
+
+    def outlier_limits(self) -> OutlierLimits | None:
+        """How near a photo must be to a person's others; None: nobody looks."""
+        from attendance.consistency import OutlierLimits
+        from attendance.threshold import threshold_at
+
+        enrol, card = self.settings.enrol, self.card
+        if enrol.outliers == "off":
+            return None
+        pair = threshold_at(card.thresholds, enrol.outlier_far)
+        means = card.person_thresholds
+        return OutlierLimits(pair, pair if means is None else threshold_at(means, enrol.outlier_far))
+
+    def threshold(self, people: int, templates: int = 0) -> float:
+        """The cosine from which on two people of a gallery of so many may be one: the fixed one, or by the target FPIR.
+
+        It is that of the nearest person alone, without the lead that a match is judged by as well (`rule`). Where
+        people have several templates the card's thresholds for mean directions hold, if it has them.
         """
         from attendance.threshold import operating_threshold
 

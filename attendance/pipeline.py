@@ -14,7 +14,7 @@ from datetime import datetime
 import numpy as np
 
 from attendance.align import align
-from attendance.decide import decide
+from attendance.decide import Rule, decide
 from attendance.detect.port import Detector
 from attendance.embed.port import Embedder
 from attendance.quality import judge
@@ -53,14 +53,6 @@ class FaceReader:
             vectors = self.embedder.embed(stacked)
         bounds = np.cumsum([len(found) for found in faces])[:-1]
         return list(np.split(vectors, bounds)) if len(faces) > 0 else []
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """The decision's two numbers: the cosine a match needs, and the lead over the runner-up it needs."""
-
-    threshold: float
-    margin: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -228,4 +220,4 @@ class LivePath:
         with self._reader.timed("search"):
             candidates = self._gallery.nearest(track.fused()[None, :], k=2)[0]
         with self._reader.timed("decide"):
-            return decide(candidates, threshold=rule.threshold, margin=rule.margin)
+            return decide(candidates, rule, frames=len(track.vectors))

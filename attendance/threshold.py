@@ -1,8 +1,10 @@
 """Step 6: the operating point, from what the model's card measured. Pure.
 
-Accepting whoever reaches the threshold, a gallery of N people gives a stranger N chances. So the false-positive
-identification rate (FPIR) of a stranger's pass is at most N times the false-accept rate (FAR) of one comparison, and
-the threshold of FAR = target FPIR / N keeps the target.
+A gallery of N people gives a stranger N chances to be near to somebody, so what a match needs grows with N. How fast is
+measured: the card carries a model of how near strangers come to galleries of any size (`StrangerTail`), and the
+threshold of a target false-positive identification rate (FPIR) is read from it. A card without that model has the
+false-accept rates (FAR) of one comparison alone; then the threshold of FAR = target FPIR / N keeps the target, and is
+stricter than it must be, because the N chances are not independent.
 """
 
 from __future__ import annotations
@@ -12,12 +14,19 @@ import math
 from collections.abc import Mapping
 
 from attendance.errors import ModelError
+from attendance.types import StrangerTail
 
 VERIFY_FAR = 1e-3
 """The false-accept rate at which two photos are compared: one pair of different people in a thousand is accepted."""
 
 HIGHEST = 1.0 - 1e-6
 """Ceiling of an extrapolated threshold: below 1, so that the very photo that was enrolled is still accepted."""
+
+LIKENESS_FROM = 10
+"""People from which on a gallery's own likeness is taken to say something of who comes to its door."""
+
+HIGHEST_SHIFT = 0.03
+"""Most that a gallery's likeness may add: a quarter of the way from an average stranger to the same photo."""
 
 
 def threshold_at(thresholds: Mapping[float, float], far: float) -> float:
@@ -63,6 +72,79 @@ def operating_threshold(thresholds: Mapping[float, float], *, target_fpir: float
     if not 0.0 < target_fpir < 1.0:
         raise ValueError(f"target_fpir must lie between 0 and 1, got {target_fpir}")
     return threshold_at(thresholds, target_fpir / max(people, 1))
+
+
+def lead_weight(tail: StrangerTail, people: int) -> float:
+    """How much of the lead over the runner-up counts in a gallery of so many people, 0 to 1."""
+    return min(max(tail.lead_base + tail.lead_per_people * math.log10(max(people, 1)), 0.0), 1.0)
+
+
+def stranger_score(tail: StrangerTail, rate: float, *, people: int, single_share: float) -> float:
+    """The score that a share ``rate`` of strangers' photos reaches: cosine plus the lead's part.
+
+    Args:
+        tail: the card's.
+        rate: 0 < rate < 1.
+        people: in the gallery; fewer than 1 count as 1.
+        single_share: mean over people of 1 / templates: 1 with one photo each, 0.2 with five.
+
+    Raises:
+        ValueError: ``rate`` or ``single_share`` is out of range.
+    """
+    if not 0.0 < rate < 1.0:
+        raise ValueError(f"a share of strangers must lie between 0 and 1, got {rate}")
+    if not 0.0 < single_share <= 1.0:
+        raise ValueError(f"the mean of 1 / templates lies above 0 and is at most 1, got {single_share}")
+    size = tail.per_people * math.log10(max(people, 1))
+    return tail.base + size + tail.per_rate * _log_rate(rate) + tail.per_single * single_share
+
+
+def stranger_rate(tail: StrangerTail, score: float, *, people: int, single_share: float) -> float:
+    """The inverse of `stranger_score`: the share of strangers' photos that reaches ``score``, 0 to 1."""
+    if tail.per_rate == 0.0:
+        raise ModelError("a card's strangers need a per_rate below 0: measure the card again")
+    size = tail.base + tail.per_people * math.log10(max(people, 1)) + tail.per_single * single_share
+    exponent = (score - size) / tail.per_rate
+    return -math.expm1(-(10.0 ** min(exponent, 3.0)))
+
+
+def likeness_shift(tail: StrangerTail, likeness: float, *, people: int, single_share: float) -> float:
+    """What is added where the people of a gallery are more alike than those the card was measured on.
+
+    Strangers at the same door are then likely to be as alike. What a random gallery may show by chance (1.7 deviations)
+    adds nothing, and a gallery of people less alike takes nothing away.
+
+    Args:
+        tail: the card's.
+        likeness: median over people of the cosine of one of their photos to the nearest other person.
+        people: in the gallery; fewer than `LIKENESS_FROM` tell nothing.
+        single_share: as for `stranger_score`.
+    """
+    if people < LIKENESS_FROM:
+        return 0.0
+    usual = tail.likeness_base + tail.likeness_per_people * math.log10(people - 1)
+    excess = likeness - usual - tail.likeness_per_single * single_share
+    return min(max(excess - 1.7 * tail.likeness_deviation / math.sqrt(people), 0.0), HIGHEST_SHIFT)
+
+
+def pass_shift(frames: Mapping[int, float], decided_from: int) -> float:
+    """What is added where a pass is decided from this good frame on: between the card's points on a line in log frames.
+
+    0 for a card that has no points.
+    """
+    points = sorted(frames.items())
+    if not points:
+        return 0.0
+    if decided_from <= points[0][0]:
+        return points[0][1]
+    for (few, looser), (many, stricter) in itertools.pairwise(points):
+        if decided_from <= many:
+            return looser + (stricter - looser) * math.log(decided_from / few) / math.log(many / few)
+    return points[-1][1]
+
+
+def _log_rate(rate: float) -> float:
+    return math.log10(-math.log1p(-rate))
 
 
 def _points(thresholds: Mapping[float, float]) -> list[tuple[float, float]]:

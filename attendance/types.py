@@ -146,6 +146,21 @@ class Alignment:
 
 
 @dataclass(frozen=True, slots=True)
+class DuplicateTail:
+    """How strangers stand out in a gallery, as measured for a model: see `attendance.duplicates`.
+
+    ``scores`` maps a share of strangers to the score that this share reaches; it holds from ``from_people`` people on.
+    """
+
+    data: str
+    from_people: int
+    lead_weight: float
+    lead_cap: float
+    crowd_weight: float
+    scores: Mapping[float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A person of the gallery and the cosine similarity of their templates' mean direction to the query."""
 
@@ -182,10 +197,10 @@ class StrangerTail:
     The lead's weight is ``lead_base + lead_per_people * log10(N)``, held between 0 and 1. ``frames`` maps the number of
     good frames from which on a pass is decided, again at each further frame, to what has to be added then.
 
-    ``likeness_*`` say in the same way how near the nearest other person of a random gallery is to an enrolled photo (the
-    median), and ``likeness_deviation`` divided by the root of N how much that varies. ``deviations`` maps a rate p to
-    the standard deviation of the fitted score, by drawing people anew. Two photos' people who are one person have a
-    lead below ``look_alike_margin`` 99 times in 100.
+    ``likeness_*`` say in the same way how near the nearest other person of a random gallery is to an enrolled photo
+    (the median), and ``likeness_deviation`` divided by the root of N how much that varies. ``deviations`` maps a rate p
+    to the standard deviation of the fitted score, by halves of the people. Where one person stands under two ids, the
+    lead of the one over the other is below ``look_alike_margin`` 99 times in 100.
     """
 
     data: str

@@ -27,6 +27,7 @@ from attendance.threshold import operating_threshold
 from attendance.types import Float32, Float64
 from lab.command import Context, Parser, add_common_flags, existing_folder, run
 from lab.read import QUALITY_OFF, open_app, open_reader, read_vectors
+from lab.strangers import Pass, fit_tail, report_lines
 
 EXAMPLE = "example:\n  python -m lab.measure_card --images lfw-dev --half tune --model dlib-resnet29 --write"
 
@@ -218,6 +219,24 @@ def list_photos(folder: Path, half: str) -> list[Path]:
     return [path for path in paths if f"{path.parent.name}/{path.name}" not in faulty]
 
 
+def load_passes(path: Path, people: Sequence[str]) -> list[Pass]:
+    """The passes of these people (in the order of their numbers) in a file that ``python -m benchmarks promise`` made.
+
+    Raises:
+        UsageError: no such file, or not such a file.
+    """
+    try:
+        with np.load(path) as found:
+            parts = np.split(found["vectors"], np.cumsum(found["count"])[:-1])
+            names = [str(photo).partition("/")[0] for photo in found["photo"]]
+    except (OSError, KeyError, ValueError) as error:
+        raise UsageError(f"--passes {path}: expected passes as the benchmark keeps them, got: {error}") from error
+    number = {name: place for place, name in enumerate(people)}
+    return [
+        Pass(number[name], looks) for name, looks in zip(names, parts, strict=True) if name in number and len(looks)
+    ]
+
+
 def measured_card(card: ModelCard, vectors: Float32, people: Ints, *, data: str) -> tuple[ModelCard, dict[str, Any]]:
     """The card with its measured parts, and what the margin does at the default operating point."""
     rank = np.array([np.sum(people[:index] == person) for index, person in enumerate(people)])
@@ -266,7 +285,14 @@ def command(arguments: argparse.Namespace, context: Context) -> None:
     )
     people = np.unique([path.parent.name for path in paths], return_inverse=True)[1].astype(np.int64)
     data = f"{folder.name}, half {arguments.half}"
-    changed, report = measured_card(card, read.vectors[read.read], people[read.read], data=data)
+    vectors, shown = read.vectors[read.read], people[read.read]
+    changed, report = measured_card(card, vectors, shown, data=data)
+    names = [path.parent.name for path in paths]
+    passes = [] if arguments.passes is None else load_passes(arguments.passes, sorted(set(names)))
+    tail = fit_tail(vectors, shown, data=data, passes=passes)
+    changed = dataclasses.replace(changed, strangers=tail)
+    for line in report_lines(tail, vectors, shown):
+        context.say(line)
     report |= {"photos": len(paths), "not_read": len(read.failures), "model": card.id}
     context.say(card_text(changed))
     context.say("\n".join(f"{name}: {value}" for name, value in report.items()))
@@ -305,6 +331,13 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--half", default="tune", help="half of split.csv that is measured (tune)")
     parser.add_argument("--model", metavar="ID", help="model to measure (the configuration's)")
+    parser.add_argument(
+        "--passes",
+        type=Path,
+        metavar="FILE",
+        help="what passes of the same people were decided on (.npz: photo, count, vectors); without it passes are "
+        "judged as photos are",
+    )
     parser.add_argument("--write", action="store_true", help="write the numbers into the model's card")
     add_common_flags(parser)
     parser.set_defaults(command=command)

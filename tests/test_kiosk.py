@@ -11,12 +11,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from attendance.decide import Rule
 from attendance.errors import LedgerUnavailableError
 from attendance.events import Event, EventLog
 from attendance.kiosk import Identifiers, Kiosk, Place
 from attendance.ledger.port import Recorded
 from attendance.ledger.sqlite import SqliteLedger
-from attendance.pipeline import FaceReader, LivePath, Rule
+from attendance.pipeline import FaceReader, LivePath
 from attendance.search.exact import ExactGallery
 from attendance.track import Tracker
 from attendance.types import Direction, EventKind, Frame, GalleryEntry, Person, Punch, RGBImage

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attendance.pipeline import FaceReader, LivePath, Rule, TrackChange
+from attendance.decide import Rule
+from attendance.pipeline import FaceReader, LivePath, TrackChange
 from attendance.search.exact import ExactGallery
 from attendance.track import Tracker
 from attendance.types import Frame, GalleryEntry, Outcome, RGBImage

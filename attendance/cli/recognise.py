@@ -56,8 +56,7 @@ def identify(arguments: argparse.Namespace, context: Context) -> int:
         mirror = app.mirror()
         assert reading.vector is not None
         candidates = mirror.gallery.nearest(reading.vector[None, :], k=max(arguments.top_k, 2))[0]
-        rule = app.rule(mirror.gallery)()
-        decision = decide(candidates, threshold=rule.threshold, margin=rule.margin)
+        decision = decide(candidates, app.rule(mirror.gallery)())
         rows = [
             {
                 "rank": rank,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from attendance.types import Alignment
+from attendance.types import Alignment, DuplicateTail, StrangerTail
 
 
 class WeightFormat(StrEnum):
@@ -62,6 +62,7 @@ class ModelCard:
     cosine; those at the rates below ``extrapolated_below`` continue the measured tail on a line in log rate, None: all
     are measured. ``person_thresholds`` are the same for a photo against the mean direction of several photos of one
     person, which lies nearer to everybody, with ``person_extrapolated_below``; None: not measured.
+    ``strangers`` is what the threshold of a gallery is computed from; without it, it is read from the thresholds above.
     ``margin`` is the distance between best and runner-up below which a match is ambiguous. ``network`` names the
     network that weights are loaded into (empty for ONNX); ``state_key`` the entry of a checkpoint that holds them, if
     there is such an entry; ``key_map`` replaces the beginnings of their keys, and drops those it maps to None.
@@ -84,5 +85,7 @@ class ModelCard:
     person_extrapolated_below: float | None = None
     impostors: SimilarityStatistics | None = None
     genuine: SimilarityStatistics | None = None
+    strangers: StrangerTail | None = None
+    duplicates: DuplicateTail | None = None
     state_key: str | None = None
     key_map: Mapping[str, str | None] | None = None

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from attendance.embed.card import ColourOrder, InputSpec, ModelCard, SimilarityStatistics, WeightFormat
 from attendance.errors import ModelError
-from attendance.types import Alignment, AlignmentKind
+from attendance.types import Alignment, AlignmentKind, DuplicateTail, StrangerTail
 
 Cosine = Annotated[float, Field(ge=-1.0, le=1.0)]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -51,6 +51,50 @@ class _Statistics(_Part):
     quantiles: dict[Share, Cosine]
 
 
+class _Strangers(_Part):
+    data: str
+    galleries: int = Field(ge=1)
+    base: float
+    per_people: float = Field(ge=0.0)
+    per_rate: float = Field(le=0.0)
+    per_single: float
+    lead_base: float
+    lead_per_people: float = Field(ge=0.0)
+    lead_cap: float = Field(ge=0.0, le=2.0)
+    likeness_base: float
+    likeness_per_people: float
+    likeness_per_single: float
+    likeness_deviation: float = Field(ge=0.0)
+    look_alike_margin: float = Field(ge=0.0, le=2.0)
+    frames: dict[Annotated[int, Field(ge=1)], float]
+    deviations: dict[Share, Annotated[float, Field(ge=0.0)]]
+
+    @field_validator("frames")
+    @classmethod
+    def _fall(cls, value: dict[int, float]) -> dict[int, float]:
+        added = [value[frames] for frames in sorted(value)]
+        if added != sorted(added, reverse=True):
+            raise ValueError("what is added must not rise with the number of frames")
+        return dict(sorted(value.items()))
+
+
+class _Duplicates(_Part):
+    data: str
+    from_people: int = Field(ge=2)
+    lead_weight: float = Field(ge=0.0, le=1.0)
+    lead_cap: float = Field(ge=0.0, le=2.0)
+    crowd_weight: float = Field(ge=0.0, le=1.0)
+    scores: dict[Share, float] = Field(min_length=2)
+
+    @field_validator("scores")
+    @classmethod
+    def _rise(cls, value: dict[float, float]) -> dict[float, float]:
+        scores = [value[rate] for rate in sorted(value, reverse=True)]
+        if scores != sorted(scores):
+            raise ValueError("a stricter rate needs a score that is not lower")
+        return value
+
+
 class _Card(_Part):
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -71,6 +115,8 @@ class _Card(_Part):
     person_extrapolated_below: Share | None = None
     impostors: _Statistics | None = None
     genuine: _Statistics | None = None
+    strangers: _Strangers | None = None
+    duplicates: _Duplicates | None = None
 
     @field_validator("thresholds", "person_thresholds")
     @classmethod
@@ -88,16 +134,28 @@ def read_card(path: Path) -> ModelCard:
         ModelError: one line with file, key, what was expected and what came, for the first fault found.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
         detail = " ".join(str(error).split())
         raise ModelError(f"{path}: expected a readable model card in YAML, got: {detail}") from error
+    return parse_card(text, str(path))
+
+
+def parse_card(text: str, origin: str) -> ModelCard:
+    """Read a card's text; ``origin`` is what errors call it. Raises ModelError as `read_card` does."""
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        detail = " ".join(str(error).split())
+        raise ModelError(f"{origin}: expected a readable model card in YAML, got: {detail}") from error
     if not isinstance(values, dict):
-        raise ModelError(f"{path}: expected a model card with keys such as id and sha256, got {type(values).__name__}")
+        raise ModelError(
+            f"{origin}: expected a model card with keys such as id and sha256, got {type(values).__name__}"
+        )
     try:
         return _to_card(_Card.model_validate(values))
     except ValidationError as error:
-        raise ModelError(f"{path}: {_explain(error)}") from error
+        raise ModelError(f"{origin}: {_explain(error)}") from error
 
 
 def card_text(card: ModelCard) -> str:
@@ -133,6 +191,8 @@ def _to_card(part: _Card) -> ModelCard:
         person_extrapolated_below=part.person_extrapolated_below,
         impostors=None if part.impostors is None else SimilarityStatistics(**dict(part.impostors)),
         genuine=None if part.genuine is None else SimilarityStatistics(**dict(part.genuine)),
+        strangers=None if part.strangers is None else StrangerTail(**dict(part.strangers)),
+        duplicates=None if part.duplicates is None else DuplicateTail(**dict(part.duplicates)),
         state_key=part.state_key,
         key_map=part.key_map,
     )
@@ -164,6 +224,10 @@ def _from_card(card: ModelCard) -> _Card:
         person_extrapolated_below=card.person_extrapolated_below,
         impostors=_statistics(card.impostors),
         genuine=_statistics(card.genuine),
+        strangers=None if card.strangers is None else _Strangers.model_validate(card.strangers, from_attributes=True),
+        duplicates=None
+        if card.duplicates is None
+        else _Duplicates.model_validate(card.duplicates, from_attributes=True),
     )
 
 
@@ -188,6 +252,8 @@ def _rate_text(key: Any) -> Any:
         rate = float(key)
     except ValueError:
         return key
+    if rate >= 1.0:
+        return int(rate)
     return f"{rate:.0e}".replace("e-0", "e-") if rate < 0.001 or np.log10(rate).is_integer() else rate
 
 

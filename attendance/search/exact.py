@@ -232,6 +232,10 @@ class ExactGallery(Gallery):
         now = self._snapshot
         return now.people, now.templates
 
+    def state(self) -> object:
+        """See the port."""
+        return self._snapshot
+
 
 _Near = list[tuple[_Chunk, NDArray[np.int64]]]
 """Chunks with the places in them that may be among the nearest."""

@@ -52,6 +52,10 @@ class Gallery(ABC):
     def counts(self) -> tuple[int, int]:
         """(people, templates)."""
 
+    def state(self) -> object:
+        """Equal for as long as nothing was changed; by default the counts, which a replacement leaves as they are."""
+        return self.counts()
+
     @property
     def exclusive(self) -> bool:
         """Whether nobody else changes the gallery while it is open here."""

@@ -246,3 +246,7 @@ class ServedGallery(Gallery):
     def counts(self) -> tuple[int, int]:
         """See the port: the mirror's."""
         return self._mirror.counts()
+
+    def state(self) -> object:
+        """See the port: the mirror's."""
+        return self._mirror.state()

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from attendance import metrics
-from attendance.decide import decide
+from attendance.decide import Rule, decide
 from attendance.embed.card import ModelCard
 from attendance.errors import UsageError
 from attendance.images import PHOTO_EXTENSIONS, list_people_folder, normalise_identity
-from attendance.pipeline import Rule
 from attendance.search.exact import ExactGallery
 from attendance.types import Candidate, GalleryEntry, Outcome
 from lab.command import Context, add_command, existing_folder
@@ -75,7 +74,7 @@ class Looked:
 
     def accepted_as(self, rule: Rule) -> list[str | None]:
         """Whom the system takes each photo for at its own point; None: refused or asked."""
-        decisions = [decide(c, threshold=rule.threshold, margin=rule.margin) for c in self.candidates]
+        decisions = [decide(c, rule) for c in self.candidates]
         known = [d.best if d.outcome is Outcome.KNOWN else None for d in decisions]
         return [best.identity_id if best is not None else None for best in known]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from attendance.config import Settings
+from attendance.decide import Rule
 from attendance.errors import UsageError
-from attendance.pipeline import Rule
 from attendance.stills import Reading
 from attendance.types import Candidate, RefusalReason
 from lab.command import Context
