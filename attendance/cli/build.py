@@ -300,6 +300,8 @@ def _report(
         "removed": result.removed,
         "refused": [refusal.to_json() for refusal in result.refused],
         "suspected_duplicates": [pair.to_json() for pair in result.suspected_duplicates],
+        "redundant": result.redundant,
+        "suspects": [refusal.to_json() for refusal in result.suspects],
         "vanished": result.vanished,
         "top1": probes.top1,
         "top3": probes.top3,
@@ -310,6 +312,7 @@ def _report(
         "failed_probes": [refusal.to_json() for refusal in probes.failed],
         "model": model,
         "seconds": round(seconds, 3),
+        "batch": result.batch,
     }
 
 
@@ -321,6 +324,10 @@ def _print(context: Context, report: dict[str, Any], result: EnrolResult, probes
     )
     for refusal in result.refused:
         context.say(f"refused   {refusal.file}: {refusal.reason}: {refusal.detail}")
+    for name in result.redundant:
+        context.say(f"redundant {name}: the person has enough templates that cover as much")
+    for refusal in result.suspects:
+        context.say(f"suspect   {refusal.file}: {refusal.reason}: {refusal.detail}")
     for name in report["ignored"]:
         context.say(f"ignored   {name}: not a photo")
     for pair in result.suspected_duplicates:

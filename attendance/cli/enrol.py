@@ -76,6 +76,9 @@ def enrol(arguments: argparse.Namespace, context: Context) -> int:
             "replaced": result.replaced,
             "refused": [refusal.to_json() for refusal in result.refused],
             "suspected_duplicates": [pair.to_json() for pair in result.suspected_duplicates],
+            "redundant": result.redundant,
+            "suspects": [refusal.to_json() for refusal in result.suspects],
+            "batch": result.batch,
         }
     )
     return EXIT_OK if result.added + result.replaced > 0 else EXIT_FAILURE
@@ -155,5 +158,9 @@ def _print(context: Context, identity_id: str, result: EnrolResult) -> None:
     context.say(f"{identity_id}: {result.added} templates added, {result.replaced} replaced")
     for refusal in result.refused:
         context.say(f"refused   {printable(refusal.file)}: {refusal.reason}: {refusal.detail}")
+    for name in result.redundant:
+        context.say(f"redundant {printable(name)}: the person has enough templates that cover as much")
+    for refusal in result.suspects:
+        context.say(f"suspect   {printable(refusal.file)}: {refusal.reason}: {refusal.detail}")
     for pair in result.suspected_duplicates:
         context.say(f"duplicate {pair.identity_id} looks like {pair.other} ({pair.similarity:.3f})")

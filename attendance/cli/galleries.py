@@ -1,4 +1,4 @@
-"""``gallery verify|rebuild``."""
+"""``gallery verify|rebuild``; the other commands of the group are in `attendance.cli.audits`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from attendance.app import App
+from attendance.cli import audits
 from attendance.cli.base import EXIT_FAILURE, EXIT_OK, Context, add_command, add_group
 from attendance.errors import GalleryDamagedError
 from attendance.gallery import Differences, verify
@@ -29,6 +30,7 @@ def register(commands: Any) -> None:
         example="python -m attendance gallery rebuild",
         command=rebuild_gallery,
     )
+    audits.register(sub)
 
 
 def verify_gallery(arguments: argparse.Namespace, context: Context) -> int:

@@ -33,7 +33,8 @@ def test_photos_are_added_replaced_and_refused_with_the_reason(run: Run, tmp_pat
     empty.write_bytes(b"")
     ran = run("enrol", "p-01", good, empty, "--name", "Zoë", "--json", "-")
     assert ran.code == 0
-    assert list(ran.json) == ["identity_id", "added", "replaced", "refused", "suspected_duplicates"]
+    keys = ["identity_id", "added", "replaced", "refused", "suspected_duplicates", "redundant", "suspects", "batch"]
+    assert list(ran.json) == keys
     assert (ran.json["identity_id"], ran.json["added"], ran.json["replaced"]) == ("p-01", 1, 0)
     assert [(entry["file"], entry["reason"]) for entry in ran.json["refused"]] == [("b.png", "empty_file")]
     photo(good, GREEN)
