@@ -154,12 +154,35 @@ class ModelSection(_Section):
     threads: Whole = Field(
         default=2, ge=1, le=256, description="Processor threads of the one pool that the networks share."
     )
+    mirrors: tuple[str, ...] = Field(
+        default=(),
+        description="Addresses that hold <id>/<file> of models, asked before their own by `models pull`.",
+    )
+
+    @field_validator("mirrors")
+    @classmethod
+    def _are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for address in value:
+            if not address.startswith(("http://", "https://")) or "@" in address or any(map(str.isspace, address)):
+                raise ValueError("expected addresses that begin with http:// or https://, without user and password")
+        return value
 
 
 class DetectSection(_Section):
     """The detector."""
 
-    name: Literal["mtcnn"] = Field(default="mtcnn", description="Which detector finds faces.")
+    name: Literal["mtcnn", "libfacedetection", "yunet", "scrfd"] = Field(
+        default="mtcnn",
+        description="Which detector finds faces; yunet and scrfd need a file of the zoo (`models pull`).",
+    )
+    model: str = Field(
+        default="",
+        description="Id of the file that yunet or scrfd runs; empty: yunet-2023mar or scrfd-500m-kps.",
+    )
+    min_score: Fraction | None = Field(
+        default=None,
+        description="Score that a face needs with another detector than mtcnn; null: the detector's own.",
+    )
     min_face_px: Whole = Field(
         default=40, ge=12, le=2000, description="Smallest face looked for, in pixels of the image."
     )
@@ -236,6 +259,28 @@ class EnrolSection(_Section):
     duplicates: Literal["flag", "refuse"] = Field(
         default="flag",
         description="A suspected duplicate person is enrolled and listed (flag) or not enrolled (refuse).",
+    )
+    duplicate_rate: Real = Field(
+        default=0.005,
+        ge=0.001,
+        le=0.1,
+        description="Share (0.001 to 0.1) of newcomers who may be suspected of being somebody else without reason.",
+    )
+    outliers: Annotated[Literal["refuse", "off"], BeforeValidator(_off_as_text)] = Field(
+        default="refuse",
+        description="A photo that does not fit the person's other photos is refused, or nobody looks (off).",
+    )
+    outlier_far: Real = Field(
+        default=0.01,
+        gt=0.0,
+        le=0.1,
+        description="Share (above 0, to 0.1) of photos of somebody else that would pass for fitting; sets the limit.",
+    )
+    max_templates: Whole = Field(
+        default=20,
+        ge=1,
+        le=1000,
+        description="Templates of a person at most; of more photos those are taken that cover most.",
     )
     max_pixels: Whole = Field(
         default=120_000_000,
