@@ -23,7 +23,7 @@ from attendance.embed.card_file import card_text
 from attendance.embed.registry import card_paths
 from attendance.errors import AttendanceError, UsageError
 from attendance.search.port import mean_direction
-from attendance.threshold import operating_threshold
+from attendance.threshold import lead_weight, stranger_score
 from attendance.types import Float32, Float64
 from lab.command import Context, Parser, add_common_flags, existing_folder, run
 from lab.read import QUALITY_OFF, open_app, open_reader, read_vectors
@@ -47,7 +47,8 @@ MARGIN_STEP = 0.005
 MARGIN_COST = 0.005
 """Share of enrolled probes that the margin may turn from known to ambiguous."""
 
-TARGET_FPIR = 1e-3
+MARGIN_FPIR = 1e-2
+"""The operating point that the margin is chosen at: a loose one, because at a strict one it hardly costs anything."""
 
 Ints = NDArray[np.int64]
 
@@ -147,6 +148,11 @@ def tail_thresholds(impostors: Float64, rates: Sequence[float] = RATES) -> tuple
     return thresholds, float(f"{smallest:.1e}") if beyond else None
 
 
+def scored(lookups: Lookups, weight: float, cap: float) -> Lookups:
+    """The same lookups with the lead's part added to the best similarity, as the rule judges them."""
+    return dataclasses.replace(lookups, best=lookups.best + weight * np.minimum(lookups.lead, cap))
+
+
 def choose_margin(known: Lookups, threshold: float) -> float:
     """The largest lead that costs at most `MARGIN_COST` of the probes of enrolled people."""
     without = float(np.mean(known.accepted(threshold, 0.0) & known.right))
@@ -237,8 +243,10 @@ def load_passes(path: Path, people: Sequence[str]) -> list[Pass]:
     ]
 
 
-def measured_card(card: ModelCard, vectors: Float32, people: Ints, *, data: str) -> tuple[ModelCard, dict[str, Any]]:
-    """The card with its measured parts, and what the margin does at the default operating point."""
+def measured_card(
+    card: ModelCard, vectors: Float32, people: Ints, *, data: str, passes: Sequence[Pass] = ()
+) -> tuple[ModelCard, dict[str, Any]]:
+    """The card with its measured parts, and what the margin does at the operating point that it is chosen at."""
     rank = np.array([np.sum(people[:index] == person) for index, person in enumerate(people)])
     few = rank < MAX_PHOTOS
     measured = measure(vectors[few], people[few], data=f"{data}, at most {MAX_PHOTOS} photos a person")
@@ -246,7 +254,11 @@ def measured_card(card: ModelCard, vectors: Float32, people: Ints, *, data: str)
     known = look_up(vectors, people, templates=templates, probes=probes)
     unknown = look_up(vectors, people, templates=templates, probes=strangers)
     enrolled = len(np.unique(people[templates]))
-    threshold = operating_threshold(measured.person_thresholds, target_fpir=TARGET_FPIR, people=enrolled)
+    tail = fit_tail(vectors, people, data=data, passes=passes)
+    single_share = float(np.mean([1.0 / count for count in np.unique(people[templates], return_counts=True)[1]]))
+    threshold = stranger_score(tail, MARGIN_FPIR, people=enrolled, single_share=single_share)
+    weight = lead_weight(tail, enrolled)
+    known, unknown = (scored(lookups, weight, tail.lead_cap) for lookups in (known, unknown))
     margin = choose_margin(known, threshold)
     changed = dataclasses.replace(
         card,
@@ -257,6 +269,7 @@ def measured_card(card: ModelCard, vectors: Float32, people: Ints, *, data: str)
         person_thresholds=measured.person_thresholds,
         extrapolated_below=measured.extrapolated_below,
         person_extrapolated_below=measured.person_extrapolated_below,
+        strangers=tail,
     )
     report: dict[str, Any] = {"enrolled": enrolled, "probes": len(probes), "strangers": len(strangers)}
     for name, lead in (("without_margin", 0.0), ("with_margin", margin)):
@@ -286,13 +299,12 @@ def command(arguments: argparse.Namespace, context: Context) -> None:
     people = np.unique([path.parent.name for path in paths], return_inverse=True)[1].astype(np.int64)
     data = f"{folder.name}, half {arguments.half}"
     vectors, shown = read.vectors[read.read], people[read.read]
-    changed, report = measured_card(card, vectors, shown, data=data)
-    names = [path.parent.name for path in paths]
-    passes = [] if arguments.passes is None else load_passes(arguments.passes, sorted(set(names)))
-    tail = fit_tail(vectors, shown, data=data, passes=passes)
-    changed = dataclasses.replace(changed, strangers=tail)
-    for line in report_lines(tail, vectors, shown):
-        context.say(line)
+    names = sorted({path.parent.name for path in paths})
+    passes = [] if arguments.passes is None else load_passes(arguments.passes, names)
+    changed, report = measured_card(card, vectors, shown, data=data, passes=passes)
+    if changed.strangers is not None:
+        for line in report_lines(changed.strangers, vectors, shown):
+            context.say(line)
     report |= {"photos": len(paths), "not_read": len(read.failures), "model": card.id}
     context.say(card_text(changed))
     context.say("\n".join(f"{name}: {value}" for name, value in report.items()))
