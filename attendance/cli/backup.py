@@ -33,7 +33,7 @@ def register(commands: Any) -> None:
         commands,
         "backup",
         summary="write people, templates, punches, settings and own models into one encrypted file, while kiosks run",
-        example="python -m attendance backup /backups/attendance-$(date +%F).age",
+        example="python -m attendance backup /backups/monday.age",
         command=backup,
     )
     parser.add_argument("target", metavar="FILE", nargs="?", type=Path, help="a new file; never overwritten")

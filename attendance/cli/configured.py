@@ -7,14 +7,17 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attendance.app import App
 from attendance.cli.base import Context, overrides_of
 from attendance.config import EVERY_KIOSK, Layer, Settings, load
 from attendance.errors import LedgerUnavailableError
-from attendance.kept_mirror import load_kept
 from attendance.ledger.opening import Held, ledger_url, read_held
 from attendance.logs import configure
+
+if TYPE_CHECKING:
+    from attendance.kept_mirror import Kept
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +44,7 @@ def kiosk_context(arguments: argparse.Namespace, context: Context) -> tuple[Cont
     try:
         layers = kiosk_layers(_held(settings), settings.kiosk.name)
     except LedgerUnavailableError as error:
-        kept = load_kept(kept_folder(settings)) if is_on_server(settings) else None
+        kept = _last_kept(settings)
         if kept is None:
             raise
         _log.warning("configured as the ledger last said, because: %s", error)
@@ -61,6 +64,14 @@ def open_existing(context: Context) -> App:
 def is_on_server(settings: Settings) -> bool:
     """Whether the ledger lies on a server, which may be away."""
     return bool(settings.ledger.url) or settings.ledger.url_file is not None
+
+
+def _last_kept(settings: Settings) -> Kept | None:
+    """What was kept of a ledger on a server, if anything."""
+    # The mirror brings numba along, which no other command needs.
+    from attendance.kept_mirror import load_kept
+
+    return load_kept(kept_folder(settings)) if is_on_server(settings) else None
 
 
 def _held(settings: Settings) -> Held:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,8 @@ def read_held(url: str, path: Path, *, keys: Sequence[str], timeout_s: float) ->
         from attendance.ledger.mongo.registry import peek
 
         return Held(*peek(url, keys=keys, timeout_s=timeout_s))
-    if not path.exists():
+    # A file that may not even be looked for is told of by who opens it.
+    if not os.path.exists(path):
         return Held({}, [], [])
     return Held(*peek_file(path, keys=keys, timeout_s=timeout_s))
 

@@ -179,7 +179,7 @@ def broken_stores(folder: Path) -> dict[str, tuple[Path, int, str]]:
     newer = folder / "newer"
     insert_people(newer, "red")
     db = sqlite3.connect(newer / "ledger.sqlite")
-    db.execute("UPDATE schema SET version = ?", (len(MIGRATIONS) + 1,))
+    db.execute("UPDATE schema SET version = ?1 WHERE version = ?1 - 1", (len(MIGRATIONS) + 1,))
     db.commit()
     db.close()
     return {
