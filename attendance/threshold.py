@@ -57,6 +57,23 @@ def threshold_at(thresholds: Mapping[float, float], far: float) -> float:
     return max(points[-1][1], min(HIGHEST, _on_line(points[-2], points[-1], wanted)))
 
 
+def far_at(thresholds: Mapping[float, float], cosine: float) -> float:
+    """The inverse of `threshold_at`: the rate at which one comparison of two different people reaches ``cosine``.
+
+    Above the card's largest rate, and where the card cannot tell two rates apart, it is the larger one.
+    """
+    points = _points(thresholds)
+    if cosine <= points[0][1]:
+        return float(10.0 ** points[0][0])
+    for left, right in itertools.pairwise(points):
+        if cosine <= right[1] and right[1] > left[1]:
+            return float(10.0 ** (left[0] + (right[0] - left[0]) * (cosine - left[1]) / (right[1] - left[1])))
+    (log_looser, looser), (log_rate, stricter) = points[-2:]
+    if stricter <= looser:
+        return float(10.0**log_rate)
+    return float(10.0 ** max(log_rate + (log_rate - log_looser) * (cosine - stricter) / (stricter - looser), -30.0))
+
+
 def operating_threshold(thresholds: Mapping[float, float], *, target_fpir: float, people: int) -> float:
     """The card's threshold at FAR = ``target_fpir`` / number of people.
 

@@ -64,14 +64,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not lfw.is_there():
         print(f"{COMMAND}: skipped: no data set (images/, split.csv) in {arguments.data}")
         return 0
-    settings = load(None, environment={}, overrides={"decide.threshold": arguments.threshold})
+    settings = load(None, environment={}, overrides=_decide(arguments))
     design = design_of(arguments, settings)
     done = [_seed_result(seed, design, lfw, settings, arguments.work) for seed in arguments.seeds]
     data = {"design": design, **judge(done), "seeds": done}
     for line in summary_lines(data):
         print(line)
-    if arguments.half != "report" or tuple(arguments.seeds) != SEEDS:
-        print("no result is written: that takes the half kept for reporting and all ten seeds")
+    if arguments.half != "report" or tuple(arguments.seeds) != SEEDS or _decide(arguments):
+        print(
+            "no result is written: that takes the half `report`, all ten seeds and the default operating point"
+        )
         return 0
     title = "Generated walk-pasts of enrolled people and strangers"
     files = write_result(
@@ -92,7 +94,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--enrolled", type=int, default=ENROLLED, help=f"people enrolled a seed ({ENROLLED})")
     parser.add_argument("--strangers", type=int, default=STRANGERS, help=f"strangers a seed ({STRANGERS})")
     parser.add_argument("--threshold", type=float, help="a fixed cosine instead of the card's (for tuning)")
+    parser.add_argument("--target-fpir", type=float, help="another target than the default (writes no result)")
     return parser
+
+
+def _decide(arguments: argparse.Namespace) -> dict[str, Any]:
+    chosen = {"decide.threshold": arguments.threshold, "decide.target_fpir": arguments.target_fpir}
+    return {key: value for key, value in chosen.items() if value is not None}
 
 
 def design_of(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
@@ -112,6 +120,7 @@ def design_of(arguments: argparse.Namespace, settings: Settings) -> dict[str, An
         "style": json.loads(json.dumps(asdict(STANDARD))),
         "model": {"id": card.id, "sha256": card.sha256, "margin": card.margin},
         "thresholds": {f"{rate:g}": cosine for rate, cosine in card.thresholds.items()},
+        "stranger_tail": None if card.strangers is None else json.loads(json.dumps(asdict(card.strangers))),
         "decide": decided,
         "track": settings.track.model_dump(mode="json"),
         "detect": settings.detect.model_dump(mode="json"),

@@ -101,7 +101,7 @@ def miss_reason(seen: Seen) -> str:
     """Why a pass was not recorded under the right name: what came nearest to it counts."""
     if seen.counted:
         return "wrong person"
-    if seen.reasons["margin"]:
+    if seen.reasons["margin"] or seen.reasons["look_alike"]:
         return "ambiguous"
     if seen.reasons["below_threshold"]:
         return "below threshold"

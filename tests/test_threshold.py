@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attendance.errors import ModelError
-from attendance.threshold import HIGHEST, operating_threshold, threshold_at
+from attendance.threshold import HIGHEST, far_at, likeness_shift, operating_threshold, pass_shift, threshold_at
+from attendance.types import StrangerTail
 
 CARD = {1e-1: 0.5, 1e-2: 0.7, 1e-3: 0.8, 1e-4: 0.85}
 RATES = st.floats(1e-12, 1.0)
@@ -107,3 +108,38 @@ def test_a_target_that_is_none_is_refused(target: float) -> None:
 def test_a_card_without_usable_points_is_refused(card: dict[float, float], word: str) -> None:
     with pytest.raises(ModelError, match=word):
         threshold_at(card, 1e-3)
+
+
+@pytest.mark.parametrize("far", [1e-1, 3e-2, 1e-2, 5e-4, 1e-4, 1e-5])
+def test_the_rate_of_a_threshold_is_its_inverse(far: float) -> None:
+    assert far_at(CARD, threshold_at(CARD, far)) == pytest.approx(far)
+
+
+def test_the_rate_of_a_threshold_beyond_the_cards() -> None:
+    assert far_at(CARD, -1.0) == pytest.approx(1e-1)
+    assert far_at({1e-1: 0.5, 1e-2: 0.5}, 0.9) == pytest.approx(1e-2)
+
+
+@pytest.mark.parametrize(
+    ("frames", "shift"), [(1, 0.008), (2, 0.007), (4, 0.006), (8, 0.005), (16, 0.004), (100, 0.004)]
+)
+def test_what_a_pass_needs_lies_on_a_line_in_log_frames(frames: int, shift: float) -> None:
+    assert pass_shift({1: 0.008, 16: 0.004}, frames) == pytest.approx(shift)
+    assert pass_shift({}, frames) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("likeness", "people", "shift"),
+    [
+        (0.56, 101, 0.56 - 0.54 - 1.7 * 0.05 / math.sqrt(101)),
+        (0.9, 101, 0.03),  # bounded
+        (0.5, 101, 0.0),  # less alike than usual gives nothing back
+        (0.545, 101, 0.0),  # chance
+        (0.9, 9, 0.0),  # too few to tell
+    ],
+)
+def test_likeness_adds_within_bounds(likeness: float, people: int, shift: float) -> None:
+    tail = StrangerTail(
+        "made up", 1, 0.8, 0.02, -0.01, -0.01, 0.0, 0.0, 0.06, 0.5, 0.02, 0.0, 0.05, 0.03, frames={}, deviations={}
+    )
+    assert likeness_shift(tail, likeness, people=people, single_share=1.0) == pytest.approx(shift)

@@ -44,11 +44,24 @@ def register(commands: Any) -> None:
     parser.add_argument("--person", metavar="ID", help="only this person")
     parser.add_argument("--department", metavar="NAME", help="only people of this department")
     parser.add_argument("--site", metavar="ID", help="only punches at this site")
+    parser.add_argument(
+        "--error-budget",
+        action="store_true",
+        help="instead: the wrong punches that a month is expected to bring; needs both numbers of passes",
+    )
+    parser.add_argument("--people-passes", type=float, metavar="N", help="passes of enrolled people a day")
+    parser.add_argument("--stranger-passes", type=float, metavar="M", help="passes of strangers a day")
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="what is printed (table)")
 
 
 def report(arguments: argparse.Namespace, context: Context) -> int:
-    """Read the attendance table and print it."""
+    """Read the attendance table and print it, or tell the error budget."""
+    if arguments.error_budget:
+        from attendance.cli.budgeting import report_budget
+
+        return report_budget(arguments, context)
+    if arguments.people_passes is not None or arguments.stranger_passes is not None:
+        raise UsageError("--people-passes and --stranger-passes belong to --error-budget: add it, or leave them out")
     first_day, last_day = _day("--from", arguments.first_day), _day("--to", arguments.last_day)
     if first_day is not None and last_day is not None and last_day < first_day:
         raise UsageError(f"--to {last_day} lies before --from {first_day}")
