@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import cv2
 import numpy as np
@@ -59,6 +60,51 @@ def dlib_150(padding: float = 0.25) -> Alignment:
     """
     points = (np.array(_DLIB_POINTS) + padding) / (1.0 + 2.0 * padding) * 150.0
     return Alignment(AlignmentKind.SIMILARITY, 150, template=points.astype(np.float32))
+
+
+QUALITY_SIZE_PX = 64
+"""Side of the chip that sharpness and light are measured on: eyes 23 px apart, as on the smallest faces that count."""
+
+
+def quality_chips(image: RGBImage, faces: Sequence[Face]) -> RGBImage:
+    """The chips that the quality of faces is measured on: RGB uint8 (N, 64, 64, 3), whatever model will embed them.
+
+    A large face is first shrunk by a whole number, each pixel the mean of those under it; what is left, less than a
+    half, is interpolated. That is several times quicker than `align`, which takes more care.
+
+    Raises: as `align`.
+    """
+    chips = np.empty((len(faces), QUALITY_SIZE_PX, QUALITY_SIZE_PX, 3), np.uint8)
+    for chip, face in zip(chips, faces, strict=True):
+        source, points = _shrunk(image, face.points)
+        matrix = similarity_transforms(points[None], _quality_template())[0]
+        side = (QUALITY_SIZE_PX, QUALITY_SIZE_PX)
+        chip[:] = cv2.warpAffine(source, matrix, side, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return chips
+
+
+@cache
+def _quality_template() -> Float32:
+    return ((np.array(_DLIB_POINTS) + 0.25) / 1.5 * QUALITY_SIZE_PX).astype(np.float32)
+
+
+def _shrunk(image: RGBImage, points: Float32) -> tuple[RGBImage, Float32]:
+    """The surroundings of a face and its points there, shrunk by a whole number to eyes 24 to 47 px apart."""
+    factor = int(float(np.hypot(*(points[1] - points[0]))) // 24)
+    if factor < 2:
+        return image, points
+    height, width = image.shape[:2]
+    low, high = points.min(axis=0), points.max(axis=0)
+    reach = 1.5 * float((high - low).max())
+    left, top = (max(int(edge - reach), 0) for edge in low.tolist())
+    right, bottom = (min(int(edge + reach), most) for edge, most in zip(high.tolist(), (width, height), strict=True))
+    columns, rows = (right - left) // factor, (bottom - top) // factor
+    if columns < 1 or rows < 1:
+        return image, points
+    part = image[top : top + rows * factor, left : left + columns * factor]
+    small = cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA)
+    moved = (points - np.array([left, top], np.float32) + 0.5) / factor - 0.5
+    return np.asarray(small, dtype=np.uint8), moved.astype(np.float32)
 
 
 def facenet_160(margin_px: int = 0) -> Alignment:

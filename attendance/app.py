@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from attendance.mirror import Mirror, MirrorFollower
     from attendance.operating import Chosen, Measured, RuleKeeper
     from attendance.pipeline import FaceReader, LivePath
+    from attendance.quality import Limits
     from attendance.stills import StillReader
     from attendance.telemetry import Telemetry
     from attendance.zoo.catalogue import ZooModel
@@ -53,6 +54,9 @@ READER_WAIT_S = 2.0
 
 class App:
     """One configuration's objects, each made when first asked for and closed together."""
+
+    judges_pictures = True
+    """Whether faces are judged by sharpness and light where the configured limits ask for it."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -371,12 +375,20 @@ class App:
             gallery,
             rule=self.rule(gallery),
             tracker=Tracker(min_iou=track.min_iou, max_gap_s=track.max_gap_s),
-            quality_level=self.settings.quality.level,
+            quality_level=self.quality_limits(),
+            judge_pictures=self.judges_pictures and self.quality_limits().judges_pictures,
             min_frames=track.min_frames,
             max_frames=track.max_frames,
             detect_every=track.detect_every,
             whole_every_s=track.whole_every_s,
         )
+
+    def quality_limits(self, level: str | None = None) -> Limits:
+        """What a face must reach: the limits of ``level``, or of the configured one with what was changed of them."""
+        from attendance.quality import limits_of
+
+        section = self.settings.quality
+        return limits_of(section.level, section.changed) if level is None else limits_of(level)
 
     def stills(
         self,
@@ -393,10 +405,12 @@ class App:
         from attendance.stills import StillOptions, StillReader
 
         enrol = self.settings.enrol
+        limits = self.quality_limits(quality_level)
         options = StillOptions(
             rule=rule,
             strict=strict,
-            quality_level=self.settings.quality.level if quality_level is None else quality_level,
+            quality_level=limits,
+            judge_pictures=self.judges_pictures and limits.judges_pictures,
             max_pixels=enrol.max_pixels,
             max_side_px=enrol.max_side_px,
             batch_size=self.settings.model.batch_size,

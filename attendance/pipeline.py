@@ -13,11 +13,11 @@ from datetime import datetime
 
 import numpy as np
 
-from attendance.align import align
+from attendance.align import align, quality_chips
 from attendance.decide import Rule, decide
 from attendance.detect.port import Detector
 from attendance.embed.port import Embedder
-from attendance.quality import judge
+from attendance.quality import Limits, judge
 from attendance.search.port import Gallery
 from attendance.track import Tracker
 from attendance.types import Decision, Face, Float32, Frame, Outcome, RGBImage
@@ -128,7 +128,8 @@ class LivePath:
         *,
         rule: Callable[[], Rule],
         tracker: Tracker,
-        quality_level: str = "standard",
+        quality_level: str | Limits = "standard",
+        judge_pictures: bool = False,
         min_frames: int = 5,
         max_frames: int = 10,
         detect_every: int = 1,
@@ -136,6 +137,7 @@ class LivePath:
     ) -> None:
         """``rule`` is asked at every decision, so a threshold that follows the gallery is always the present one.
 
+        ``judge_pictures`` counts sharpness and light too, of the frames that a track still wants.
         ``detect_every`` and ``whole_every_s``: see `Watch`; 1 detects on every frame.
         """
         self._reader = reader
@@ -143,6 +145,7 @@ class LivePath:
         self._rule = rule
         self._tracker = tracker
         self._quality_level = quality_level
+        self._judge_pictures = judge_pictures
         self._min_frames = min_frames
         self._max_frames = max_frames
         self._watch = Watch(
@@ -177,9 +180,9 @@ class LivePath:
         wanted: list[tuple[int, float, Face]] = []
         for track_id, face in zip(ids, faces, strict=True):
             with self._reader.timed("quality"):
-                quality = judge(face, (image.shape[0], image.shape[1]), level=self._quality_level)
-            if quality.good and self._tracks[track_id].wants(quality.weight, self._max_frames):
-                wanted.append((track_id, quality.weight, face))
+                weight = self._weight(image, track_id, face)
+            if weight is not None:
+                wanted.append((track_id, weight, face))
         if not wanted:
             return []
         vectors = self._reader.embed([image], [[face for _, _, face in wanted]])[0]
@@ -187,6 +190,17 @@ class LivePath:
             self._tracks[track_id].add(weight, vector, self._max_frames)
             self._tracker.describe(track_id, self._tracks[track_id].fused())
         return [track_id for track_id, _, _ in wanted]
+
+    def _weight(self, image: RGBImage, track_id: int, face: Face) -> float | None:
+        """How much a face counts; None where it is not good, or its track wants no such face."""
+        size, level = (image.shape[0], image.shape[1]), self._quality_level
+        quality = judge(face, size, level=level)
+        if not (quality.good and self._tracks[track_id].wants(quality.weight, self._max_frames)):
+            return None
+        # The picture is looked at last: it costs as much as all the rest of the judgement.
+        if self._judge_pictures and not judge(face, size, level=level, chip=quality_chips(image, [face])[0]).good:
+            return None
+        return quality.weight
 
     def _decide(self, track_id: int) -> TrackChange | None:
         """Decide a track that gained a frame. A match is reported at once, anything less when all frames are in."""

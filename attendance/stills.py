@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from attendance.align import quality_chips
 from attendance.errors import ImageError
 from attendance.faces import FaceRule, choose_face
 from attendance.images import Photo, read_photo, read_photo_bytes
 from attendance.pipeline import FaceReader
-from attendance.quality import judge
+from attendance.quality import Limits, judge
 from attendance.types import Face, Float32, RefusalReason, RGBImage
 
 BATCH_PIXELS = 24_000_000
@@ -43,12 +44,14 @@ class StillOptions:
     """How photos are read.
 
     ``strict`` applies what enrolment demands: a photo with a second face of at least 60 % of the area is refused under
-    rule ``largest``, and faces pass the quality gate of ``quality_level``. Probes are read without it.
+    rule ``largest``, and faces pass the quality gate of ``quality_level``, with ``judge_pictures`` by sharpness and
+    light too. Probes are read without it.
     """
 
     rule: FaceRule = FaceRule.LARGEST
     strict: bool = True
-    quality_level: str = "standard"
+    quality_level: str | Limits = "standard"
+    judge_pictures: bool = False
     max_pixels: int = 120_000_000
     max_side_px: int = 1600
     batch_size: int = 32
@@ -138,14 +141,19 @@ class StillReader:
                 RefusalReason.SEVERAL_FACES,
                 f"a second face has {share} % of the largest one's area; crop the photo",
             )
-        quality = judge(choice.face, (height, width), level=options.quality_level)
-        if not quality.good:
-            eyes = f"eyes {quality.eye_distance_px:.0f} px apart"
-            return (
-                RefusalReason.LOW_QUALITY,
-                f"{', '.join(quality.faults)} ({eyes}); use a sharper, frontal photo",
-            )
-        return choice.face
+        return self._judged(photo.image, choice.face)
+
+    def _judged(self, image: RGBImage, face: Face) -> Face | tuple[RefusalReason, str]:
+        """The face, or what its quality lacks."""
+        options = self._options
+        size = (image.shape[0], image.shape[1])
+        quality = judge(face, size, level=options.quality_level)
+        if quality.good and options.judge_pictures:
+            quality = judge(face, size, level=options.quality_level, chip=quality_chips(image, [face])[0])
+        if quality.good:
+            return face
+        missed = ", ".join(str(finding) for finding in quality.findings)
+        return RefusalReason.LOW_QUALITY, f"{missed}; use a sharp, evenly lit, frontal photo from near"
 
     @staticmethod
     def _reading(

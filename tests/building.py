@@ -50,6 +50,8 @@ class FakeApp(App):
     """The app with networks that need no weights; counts how often they were loaded."""
 
     loads = 0
+    judges_pictures = False
+    """One colour is neither sharp nor evenly lit."""
 
     @cached_property
     def card(self) -> ModelCard:

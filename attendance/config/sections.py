@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from attendance.config.backup import BackupSection
 from attendance.config.base import Fraction, Identifier, Real, Whole
 from attendance.config.base import Section as _Section
+from attendance.config.enrolment import EnrolSection, QualitySection
 from attendance.config.kiosk import KioskSection
 from attendance.config.service import ServiceSection
 from attendance.types import Direction
@@ -23,11 +24,6 @@ CHROMA_PORT = 8001
 def _index_as_text(value: Any) -> Any:
     """A webcam's index may stand in the file as the number it is."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _off_as_text(value: Any) -> Any:
-    """YAML reads an unquoted ``off`` as false."""
-    return "off" if value is False else value
 
 
 class StoreSection(_Section):
@@ -222,14 +218,6 @@ class TrackSection(_Section):
         return self
 
 
-class QualitySection(_Section):
-    """Which faces are good enough to enrol or to decide by."""
-
-    level: Annotated[Literal["off", "standard"], BeforeValidator(_off_as_text)] = Field(
-        default="standard", description="Gate for enrolment and live frames: off lets every face pass."
-    )
-
-
 class DecideSection(_Section):
     """The open-set rule."""
 
@@ -250,47 +238,6 @@ class DecideSection(_Section):
         ge=0.0,
         le=2.0,
         description="Lead over the runner-up, in cosine, below which a face is ambiguous; null: the card's.",
-    )
-
-
-class EnrolSection(_Section):
-    """Building the gallery."""
-
-    duplicates: Literal["flag", "refuse"] = Field(
-        default="flag",
-        description="A suspected duplicate person is enrolled and listed (flag) or not enrolled (refuse).",
-    )
-    duplicate_rate: Real = Field(
-        default=0.005,
-        ge=0.001,
-        le=0.1,
-        description="Share (0.001 to 0.1) of newcomers who may be suspected of being somebody else without reason.",
-    )
-    outliers: Annotated[Literal["refuse", "off"], BeforeValidator(_off_as_text)] = Field(
-        default="refuse",
-        description="A photo that does not fit the person's other photos is refused, or nobody looks (off).",
-    )
-    outlier_far: Real = Field(
-        default=0.01,
-        gt=0.0,
-        le=0.1,
-        description="Share (above 0, to 0.1) of photos of somebody else that would pass for fitting; sets the limit.",
-    )
-    max_templates: Whole = Field(
-        default=20,
-        ge=1,
-        le=1000,
-        description="Templates of a person at most; of more photos those are taken that cover most.",
-    )
-    max_pixels: Whole = Field(
-        default=120_000_000,
-        ge=1_000_000,
-        description="Photos with more pixels than this (width times height) are refused.",
-    )
-    max_side_px: Whole = Field(
-        default=1600,
-        ge=200,
-        description="Photos are shrunk to this longest side, in pixels, before faces are looked for.",
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
-from attendance.align import align, arcface_112, dlib_150, facenet_160, similarity_transforms
+from attendance.align import align, arcface_112, dlib_150, facenet_160, quality_chips, similarity_transforms
 from attendance.errors import ImageError
 from attendance.types import Alignment, Face, Float32, Float64, RGBImage
 
@@ -196,3 +197,17 @@ def test_the_box_crop_averages_areas() -> None:
 def test_a_box_without_pixels_is_refused(box: tuple[float, ...]) -> None:
     with pytest.raises(ImageError, match="holds pixels"):
         align(np.zeros((100, 100, 3), np.uint8), [face(np.zeros((5, 2)), box)], facenet_160())
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 6])
+def test_a_quality_chip_is_the_same_at_every_size_of_the_picture(factor: int) -> None:
+    rng = np.random.default_rng(3)
+    coarse = rng.integers(0, 255, (12, 12, 3), np.uint8)
+    small = np.asarray(cv2.resize(coarse, (120, 120), interpolation=cv2.INTER_CUBIC), np.uint8)
+    points = np.array([[45, 50], [75, 52], [61, 66], [48, 80], [74, 81]], np.float32)
+    box = np.array([30, 30, 90, 95], np.float32)
+    large = np.asarray(cv2.resize(small, (120 * factor, 120 * factor), interpolation=cv2.INTER_LINEAR), np.uint8)
+    moved = ((points + 0.5) * factor - 0.5).astype(np.float32)
+    chips = [quality_chips(i, [Face(box, 0.9, p)])[0].astype(float) for i, p in ((small, points), (large, moved))]
+    assert chips[0].shape == (64, 64, 3)
+    assert np.abs(chips[0] - chips[1]).mean() < 3.0
