@@ -185,7 +185,7 @@ def rule_for(
         margin=margin,
         lead_weight=lead_weight(tail, people),
         lead_cap=tail.lead_cap,
-        pass_shifts=tuple(pass_shift(tail.frames, decided_from) for decided_from in frames),
+        pass_shifts=tuple(pass_shift(tail, chosen.target_fpir, decided_from) for decided_from in frames),
         look_alike_margin=alike,
     )
 

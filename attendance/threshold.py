@@ -144,14 +144,18 @@ def likeness_shift(tail: StrangerTail, likeness: float, *, people: int, single_s
     return min(max(excess - 1.7 * tail.likeness_deviation / math.sqrt(people), 0.0), HIGHEST_SHIFT)
 
 
-def pass_shift(frames: Mapping[int, float], decided_from: int) -> float:
+def pass_shift(tail: StrangerTail, rate: float, decided_from: int) -> float:
     """What is added where a pass is decided from this good frame on: between the card's points on a line in log frames.
 
-    0 for a card that has no points.
+    0 for a card that has no points. Below a rate of 0.1 % it stays what it is there: smaller ones are not measured.
     """
-    points = sorted(frames.items())
-    if not points:
+    if not tail.frames:
         return 0.0
+    return _by_frames(tail.frames, decided_from) + tail.frames_per_rate * (_log_rate(max(rate, 1e-3)) - _log_rate(1e-2))
+
+
+def _by_frames(frames: Mapping[int, float], decided_from: int) -> float:
+    points = sorted(frames.items())
     if decided_from <= points[0][0]:
         return points[0][1]
     for (few, looser), (many, stricter) in itertools.pairwise(points):

@@ -195,7 +195,8 @@ class StrangerTail:
         base + per_people * log10(N) + per_rate * log10(-ln(1 - p)) + per_single * (mean over people of 1 / templates).
 
     The lead's weight is ``lead_base + lead_per_people * log10(N)``, held between 0 and 1. ``frames`` maps the number of
-    good frames from which on a pass is decided, again at each further frame, to what has to be added then.
+    good frames from which on a pass is decided, again at each further frame, to what has to be added then at p = 1 %;
+    ``frames_per_rate`` is how much more a decade of log10(-ln(1 - p)) adds, down to 0.1 %: fused frames scatter less.
 
     ``likeness_*`` say in the same way how near the nearest other person of a random gallery is to an enrolled photo
     (the median), and ``likeness_deviation`` divided by the root of N how much that varies. ``deviations`` maps a rate p
@@ -219,6 +220,7 @@ class StrangerTail:
     look_alike_margin: float
     frames: Mapping[int, float]
     deviations: Mapping[float, float]
+    frames_per_rate: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -247,9 +247,14 @@ class Pass:
     looks: Float32
 
 
-def pass_frames(world: World, passes: Sequence[Pass], fit: Float64, lead: tuple[float, float]) -> dict[int, float]:
-    """What a stranger's pass scores above the fitted score of a photo, by the frame from which on it is decided."""
-    above: dict[int, list[float]] = {frames: [] for frames in PASS_FRAMES}
+def pass_frames(
+    world: World, passes: Sequence[Pass], fit: Float64, lead: tuple[float, float]
+) -> tuple[dict[int, float], float]:
+    """What a stranger's pass scores above the fitted score of a photo: at 1 %, and more per decade of the rate.
+
+    By the frame from which on it is decided; the decade's share is one for all.
+    """
+    rows, above = [], []
     for size, templates in PASS_CELLS:
         if size > MOST_ENROLLED * float(np.sum(world.counts >= templates)):
             continue
@@ -257,11 +262,16 @@ def pass_frames(world: World, passes: Sequence[Pass], fit: Float64, lead: tuple[
         for frames, rate in itertools.product(PASS_FRAMES, PASS_RATES):
             if rate * len(found[frames]) >= 10:
                 reached = float(np.quantile(found[frames], 1.0 - rate))
-                above[frames].append(reached - score_at(fit, rate, size=size, templates=templates))
-    added = {frames: round(max(float(np.mean(values)), 0.0), 4) for frames, values in above.items() if values}
+                above.append(reached - score_at(fit, rate, size=size, templates=templates))
+                decades = np.log10(np.log1p(-rate) / np.log1p(-PASS_RATES[0]))
+                rows.append([*(float(frames == each) for each in PASS_FRAMES), float(decades)])
+    if not rows:
+        return {}, 0.0
+    *added, slope = np.linalg.lstsq(np.array(rows), np.array(above), rcond=None)[0].tolist()
     # Fewer frames are never asked for less: what is left of noise must not turn that round.
-    highest = np.maximum.accumulate([added[frames] for frames in sorted(added, reverse=True)])
-    return dict(zip(sorted(added), reversed(highest.tolist()), strict=True))
+    highest = np.maximum.accumulate(np.maximum(added[::-1], 0.0))[::-1]
+    shifts = {frames: round(float(shift), 4) for frames, shift in zip(PASS_FRAMES, highest, strict=True)}
+    return shifts, round(max(slope, 0.0), 4)
 
 
 def _pass_scores(
@@ -298,6 +308,7 @@ def fit_tail(vectors: Float32, people: Ints, *, data: str, passes: Sequence[Pass
     lead = choose_lead(cells)
     fit = fit_scores(cells, lead)
     likeness, spread = fit_likeness(cells)
+    frames, frames_per_rate = pass_frames(world, passes, fit, lead) if passes else ({}, 0.0)
     base, per_people, per_rate, per_single = (round(float(value), 5) for value in fit)
     return StrangerTail(
         data=data,
@@ -314,7 +325,8 @@ def fit_tail(vectors: Float32, people: Ints, *, data: str, passes: Sequence[Pass
         likeness_per_single=round(float(likeness[2]), 5),
         likeness_deviation=round(spread, 5),
         look_alike_margin=look_alike_margin(world, seed=seed),
-        frames=pass_frames(world, passes, fit, lead) if passes else {},
+        frames=frames,
+        frames_per_rate=frames_per_rate,
         deviations=deviations(world, lead, seed=seed),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -120,12 +121,22 @@ def test_the_rate_of_a_threshold_beyond_the_cards() -> None:
     assert far_at({1e-1: 0.5, 1e-2: 0.5}, 0.9) == pytest.approx(1e-2)
 
 
+TAIL = StrangerTail(
+    "made up", 1, 0.8, 0.02, -0.01, -0.01, 0.0, 0.0, 0.06, 0.5, 0.02, 0.0, 0.05, 0.03, frames={}, deviations={}
+)
+
+
 @pytest.mark.parametrize(
     ("frames", "shift"), [(1, 0.008), (2, 0.007), (4, 0.006), (8, 0.005), (16, 0.004), (100, 0.004)]
 )
 def test_what_a_pass_needs_lies_on_a_line_in_log_frames(frames: int, shift: float) -> None:
-    assert pass_shift({1: 0.008, 16: 0.004}, frames) == pytest.approx(shift)
-    assert pass_shift({}, frames) == 0.0
+    tail = dataclasses.replace(TAIL, frames={1: 0.008, 16: 0.004})
+    assert pass_shift(tail, 1e-2, frames) == pytest.approx(shift)
+    assert pass_shift(dataclasses.replace(TAIL, frames_per_rate=0.002), 1e-2, frames) == 0.0
+    steep = dataclasses.replace(tail, frames_per_rate=0.002)
+    decade = math.log10(math.log(1 - 1e-2) / math.log(1 - 1e-3))
+    assert pass_shift(steep, 1e-3, frames) == pytest.approx(shift - 0.002 * decade)
+    assert pass_shift(steep, 1e-5, frames) == pass_shift(steep, 1e-3, frames)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +150,4 @@ def test_what_a_pass_needs_lies_on_a_line_in_log_frames(frames: int, shift: floa
     ],
 )
 def test_likeness_adds_within_bounds(likeness: float, people: int, shift: float) -> None:
-    tail = StrangerTail(
-        "made up", 1, 0.8, 0.02, -0.01, -0.01, 0.0, 0.0, 0.06, 0.5, 0.02, 0.0, 0.05, 0.03, frames={}, deviations={}
-    )
-    assert likeness_shift(tail, likeness, people=people, single_share=1.0) == pytest.approx(shift)
+    assert likeness_shift(TAIL, likeness, people=people, single_share=1.0) == pytest.approx(shift)

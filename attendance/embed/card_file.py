@@ -67,6 +67,7 @@ class _Strangers(_Part):
     likeness_deviation: float = Field(ge=0.0)
     look_alike_margin: float = Field(ge=0.0, le=2.0)
     frames: dict[Annotated[int, Field(ge=1)], float]
+    frames_per_rate: float = Field(0.0, ge=0.0)
     deviations: dict[Share, Annotated[float, Field(ge=0.0)]]
 
     @field_validator("frames")

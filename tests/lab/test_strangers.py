@@ -106,7 +106,7 @@ def test_a_pass_of_better_frames_than_photos_needs_more(world: World) -> None:
     # Every look of every pass scores the same against galleries of 20: what is added is that score.
     looks = np.tile(world.vectors[world.photos[0][0]], (12, 1))
     passes = [Pass(person, looks) for person in range(0, len(world.photos), 6)]
-    added = pass_frames(world, passes, fit, (0.0, 0.0))
+    added, _ = pass_frames(world, passes, fit, (0.0, 0.0))
     assert set(added) == {1, 3, 5, 10} and len(set(added.values())) == 1
     assert 0.2 < added[1] <= 1.0
 
