@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 PAGE = "calibration.html"
 _PAIRS_SHOWN = 20
+_WORTH_SAYING = 5e-4
 
 
 def register(commands: Any) -> None:
@@ -67,16 +68,17 @@ def explanation(found: Calibration) -> list[str]:
     if rule.lead_weight > 0.0:
         needed += f" at no lead over the next person, {high:.4f} from a lead of {rule.lead_cap:g} on"
     lines = [
-        f"{point.people} people with {point.templates} templates: a match needs {needed}, and leads by {rule.margin:g}"
+        f"{point.people} people with {point.templates} templates: a match needs {needed}, and a lead of {rule.margin:g}"
     ]
     if found.target_fpir is None:
         lines.append("the threshold is fixed by decide.threshold and does not follow the gallery")
     else:
         lines.append(f"computed for at most {100 * found.target_fpir:g} % of strangers accepted (decide.target_fpir)")
-    if rule.pass_shifts:
+    added = rule.pass_shifts[-1] if rule.pass_shifts else 0.0
+    if abs(added) >= _WORTH_SAYING:
         lines.append(
-            "a pass before a camera is decided again at every frame, and needs "
-            f"{rule.pass_shifts[-1]:.4f} more than a photo"
+            "a pass before a camera, which is decided again at every frame, needs "
+            f"{abs(added):.4f} {'more' if added > 0.0 else 'less'} than a photo"
         )
     if point.shift > 0.0:
         lines.append(
@@ -86,7 +88,7 @@ def explanation(found: Calibration) -> list[str]:
     lines.append(f"strangers expected to be accepted: {_percent(found.fpir)}")
     lines.append(_misses_line(found))
     lines.append(
-        f"{len(point.pairs)} pairs of people are look-alikes (as near to each other as {rule.threshold:.4f}): they "
+        f"look-alikes: {len(point.pairs)} pairs of people (as near to each other as {rule.threshold:.4f}): they "
         f"are asked unless one leads by {rule.look_alike_margin:g}"
     )
     return lines
