@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from attendance.app import App
 from attendance.cli import (
     backup,
+    calibrating,
     check,
     enrol,
     galleries,
@@ -30,7 +31,8 @@ def build_parser() -> Parser:
         "python -m attendance report --by day",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (people, enrol, recognise, galleries, ledgers, kiosks, registers, reports, backup, serve, check):
+    data = (people, enrol, recognise, galleries, ledgers, kiosks, registers)
+    for module in (*data, reports, calibrating, backup, serve, check):
         module.register(commands)
     return parser
 
