@@ -104,8 +104,13 @@ class OnnxModel:
             ) from error
 
 
-def _import_runtime() -> ModuleType:
+def switch_telemetry_off() -> None:
+    """To be called before anything of ``onnxruntime`` is imported."""
     os.environ.setdefault(TELEMETRY_SWITCH, "1")
+
+
+def _import_runtime() -> ModuleType:
+    switch_telemetry_off()
     import onnxruntime
 
     runtime: ModuleType = onnxruntime

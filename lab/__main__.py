@@ -10,6 +10,7 @@ from typing import Any
 from lab.command import Parser, add_common_flags, run
 from lab.evaluate.identification import add_identification
 from lab.evaluate.verification import add_verification
+from lab.export.command import add_export
 from lab.listing import add_list
 from lab.train.command import add_train
 
@@ -36,6 +37,7 @@ def build_parser() -> Parser:
     add_verification(kinds)
     add_identification(kinds)
     add_train(commands)
+    add_export(commands)
     add_list(commands)
     return parser
 

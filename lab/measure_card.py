@@ -93,8 +93,8 @@ def measure(vectors: Float32, people: Ints, *, data: str) -> Measured:
     thresholds, extrapolated_below = tail_thresholds(impostors)
     person_thresholds, person_extrapolated_below = tail_thresholds(person_impostors(vectors, people))
     return Measured(
-        impostors=_statistics(impostors, data),
-        genuine=_statistics(similarities[same], data),
+        impostors=statistics_of(impostors, data),
+        genuine=statistics_of(similarities[same], data),
         thresholds=thresholds,
         person_thresholds=person_thresholds,
         extrapolated_below=extrapolated_below,
@@ -196,7 +196,8 @@ def look_up(vectors: Float32, people: Ints, *, templates: Ints, probes: Ints) ->
     return Lookups(best=best, lead=best - runner_up, right=roster[order[-1]] == people[probes])
 
 
-def _statistics(similarities: Float64, data: str) -> SimilarityStatistics:
+def statistics_of(similarities: Float64, data: str) -> SimilarityStatistics:
+    """What a card says of cosines (N,)."""
     return SimilarityStatistics(
         pairs=len(similarities),
         data=data,
