@@ -7,6 +7,7 @@ recorded and counted, never dropped in silence.
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -19,6 +20,7 @@ from attendance.errors import LedgerError
 from attendance.events import Event, EventLog, format_utc
 from attendance.ledger.port import Recorded
 from attendance.pipeline import LivePath, TrackChange, TrackView
+from attendance.telemetry import Telemetry
 from attendance.types import (
     Candidate,
     Decision,
@@ -34,6 +36,8 @@ from attendance.workday import local_day
 _log = logging.getLogger(__name__)
 
 NOT_RECORDED = "not_recorded"
+
+_TRACKS_REMEMBERED = 1000
 
 
 class Directory(Protocol):
@@ -121,10 +125,12 @@ class Kiosk:
         identifiers: Identifiers,
         announce: Callable[[Event, str], None] = lambda event, label: None,
         turn: AbstractContextManager[Any] | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         """``announce`` is told of each event with the label to show for it.
 
         ``turn`` is held while the path works on a frame: a lock, where several cameras share the networks.
+        ``telemetry`` counts events and what was lost of them, and times the ledger and the way to it.
         """
         self._path = path
         self._ledger = ledger
@@ -135,8 +141,9 @@ class Kiosk:
         self._identifiers = identifiers
         self._announce = announce
         self._turn = nullcontext() if turn is None else turn
+        self._telemetry = Telemetry() if telemetry is None else telemetry
         self._counter = 0
-        self._threshold: float | None = None
+        self._in_view_since: dict[int, float] = {}
         self.summary = Summary()
 
     def run(
@@ -153,6 +160,7 @@ class Kiosk:
             self._note_frame(frame)
             with self._turn:
                 result = self._path.process(frame)
+            self._note_views(result.views)
             for change in result.changes:
                 self._settle(change)
             if not show(frame, result.views):
@@ -169,6 +177,14 @@ class Kiosk:
         if summary.first_frame_at is None:
             summary.first_frame_at = frame.observed_at
         summary.last_frame_at = frame.observed_at
+
+    def _note_views(self, views: Iterable[TrackView]) -> None:
+        """Remember since when each track is looked at, in this machine's own time."""
+        now = time.monotonic()
+        for view in views:
+            self._in_view_since.setdefault(view.track_id, now)
+        while len(self._in_view_since) > _TRACKS_REMEMBERED:
+            del self._in_view_since[next(iter(self._in_view_since))]
 
     def _settle(self, change: TrackChange) -> None:
         """Turn one change of a track into its event, and into a punch when somebody was recognised."""
@@ -189,11 +205,15 @@ class Kiosk:
         if not person.active_on(local_day(change.observed_at, self._place.time_zone)):
             return EventKind.REFUSED, "not_active"
         try:
-            recorded = self._record(event_id, change, decision, person)
+            with self._telemetry.timed("ledger"):
+                recorded = self._record(event_id, change, decision, person)
         except LedgerError as error:
             _log.error("a punch was not recorded: %s", error)
             self.summary.not_recorded += 1
+            self._telemetry.punch_not_recorded(self._place.camera_id)
             return EventKind.REFUSED, NOT_RECORDED
+        if change.track_id in self._in_view_since:
+            self._telemetry.time_to_record(time.monotonic() - self._in_view_since[change.track_id])
         if recorded.counted:
             self.summary.recorded.append((person.identity_id, change.observed_at))
             return EventKind.PUNCH, decision.reason
@@ -253,11 +273,13 @@ class Kiosk:
     def _emit(self, event: Event) -> None:
         self.summary.kinds[event.kind] += 1
         self.summary.reasons[event.reason] += 1
+        self._telemetry.event(event.kind, event.camera_id)
         try:
             self._events.append(event)
         except OSError as error:
             _log.error("an event was not written: %s", error.strerror)
             self.summary.events_lost += 1
+            self._telemetry.event_not_written(event.camera_id)
         self._announce(event, self._label(event))
 
     def _label(self, event: Event) -> str:

@@ -74,7 +74,7 @@ class Telemetry:
         )
         self._to_record = Histogram(
             "attendance_time_to_record_seconds",
-            "From a track's first frame to its punch in the ledger.",
+            "From the first look at a track to its punch in the ledger.",
             buckets=_RECORD_S,
             registry=to,
         )
@@ -85,7 +85,6 @@ class Telemetry:
         self._not_written = Counter(
             "attendance_events_not_written", "Events that the events file could not take.", camera, registry=to
         )
-        self._queue = Gauge("attendance_queue_depth", "Frames waiting to be looked at.", camera, registry=to)
 
     def _add_stores(self) -> None:
         to = self.registry
@@ -122,10 +121,6 @@ class Telemetry:
         if dropped:
             self._dropped.labels(camera).inc(dropped)
 
-    def queue_depth(self, camera_id: str, waiting: int) -> None:
-        """How many frames of a camera wait."""
-        self._queue.labels(self._camera_ids(camera_id)).set(waiting)
-
     def stage(self, stage: str, seconds: float) -> None:
         """A step of the path, one of `STAGES`, took so long."""
         if stage not in STAGES:
@@ -142,7 +137,7 @@ class Telemetry:
             self.stage(stage, time.perf_counter() - started)
 
     def time_to_record(self, seconds: float) -> None:
-        """From a track's first frame to its punch in the ledger."""
+        """From the first look at a track to its punch in the ledger."""
         self._to_record.observe(seconds)
 
     def event(self, kind: str, camera_id: str) -> None:

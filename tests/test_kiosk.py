@@ -19,6 +19,7 @@ from attendance.ledger.port import Recorded
 from attendance.ledger.sqlite import SqliteLedger
 from attendance.pipeline import FaceReader, LivePath
 from attendance.search.exact import ExactGallery
+from attendance.telemetry import Telemetry
 from attendance.track import Tracker
 from attendance.types import Direction, EventKind, Frame, GalleryEntry, Person, Punch, RGBImage
 from tests.fakes import BLUE, GREEN, RED, ColourEmbedder, PatchDetector, at, person, picture
@@ -51,7 +52,11 @@ def people() -> dict[str, Person]:
 
 
 def kiosk_of(
-    people: dict[str, Person], ledger: SqliteLedger, events: EventLog | None = None, said: list[str] | None = None
+    people: dict[str, Person],
+    ledger: SqliteLedger,
+    events: EventLog | None = None,
+    said: list[str] | None = None,
+    telemetry: Telemetry | None = None,
 ) -> Kiosk:
     gallery = ExactGallery("colours", 8)
     gallery.upsert([GalleryEntry(t.template_id, who, t.vector) for who, p in people.items() for t in p.templates])
@@ -78,6 +83,7 @@ def kiosk_of(
         events=EventLog(None) if events is None else events,
         identifiers=Identifiers(lambda: f"event-{next(numbers)}", lambda: at(9999), "journal"),
         announce=announce,
+        telemetry=telemetry,
     )
 
 
@@ -210,3 +216,23 @@ def test_events_that_cannot_be_written_are_counted_and_the_punch_is_still_record
     assert len(ledger.attendance()) == 1
     assert kiosk.summary.events_lost == 1
     assert kiosk.summary.failed
+
+
+def test_what_happens_is_told_to_prometheus(people: dict[str, Person], ledger: SqliteLedger, tmp_path: Path) -> None:
+    told, lost = Telemetry(), Telemetry()
+    with EventLog(Path("/dev/full")) as events:
+        run(kiosk_of(people, ledger, events, telemetry=told), passing(RED) + passing(RED, start_s=60))
+    with FullLedger(tmp_path / "full.sqlite", cooldown_s=300.0, time_zones={}) as full:
+        run(kiosk_of(people, full, telemetry=lost), passing(RED))
+
+    def value(telemetry: Telemetry, name: str, **labels: str) -> float | None:
+        return telemetry.registry.get_sample_value(f"attendance_{name}", labels)
+
+    assert value(told, "events_total", kind="punch", camera="camera-1") == 1
+    assert value(told, "events_total", kind="repeat", camera="camera-1") == 1
+    assert value(told, "events_not_written_total", camera="camera-1") == 2
+    assert value(told, "stage_seconds_count", stage="ledger") == 2
+    assert value(told, "time_to_record_seconds_count") == 2
+    assert value(lost, "events_total", kind="refused", camera="camera-1") == 1
+    assert value(lost, "punches_not_recorded_total", camera="camera-1") == 1
+    assert value(lost, "time_to_record_seconds_count") == 0

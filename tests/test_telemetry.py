@@ -33,14 +33,12 @@ def test_the_path_is_counted() -> None:
     telemetry = Telemetry()
     telemetry.frame("door")
     telemetry.frame("door", dropped=3)
-    telemetry.queue_depth("door", 1)
     telemetry.event(EventKind.PUNCH, "door")
     telemetry.punch_not_recorded("door")
     telemetry.event_not_written("door")
     telemetry.time_to_record(0.3)
     assert value(telemetry, "attendance_frames_total", camera="door") == 2
     assert value(telemetry, "attendance_frames_dropped_total", camera="door") == 3
-    assert value(telemetry, "attendance_queue_depth", camera="door") == 1
     assert value(telemetry, "attendance_events_total", kind="punch", camera="door") == 1
     assert value(telemetry, "attendance_punches_not_recorded_total", camera="door") == 1
     assert value(telemetry, "attendance_events_not_written_total", camera="door") == 1

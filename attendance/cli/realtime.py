@@ -32,7 +32,7 @@ from attendance.events import Event, EventLog, format_utc
 from attendance.heartbeat import Heartbeat
 from attendance.images import read_photo
 from attendance.kept_mirror import MirrorKeeper
-from attendance.kiosk import NOT_RECORDED, Identifiers, Kiosk, Place, Summary
+from attendance.kiosk import Identifiers, Kiosk, Place, Summary
 from attendance.mirror import MirrorFollower
 from attendance.pipeline import TrackView
 from attendance.search.port import Gallery
@@ -274,12 +274,7 @@ class _Programme:
     ) -> Kiosk:
         """The kiosk of one camera; ``turn`` is held while the networks work, ``saying`` while a line is printed."""
 
-        telemetry = self.app.telemetry
-
         def announce(event: Event, label: str) -> None:
-            telemetry.event(event.kind, event.camera_id)
-            if event.reason == NOT_RECORDED:
-                telemetry.punch_not_recorded(event.camera_id)
             with nullcontext() if saying is None else saying:
                 self.context.say(_line(event, label))
 
@@ -293,11 +288,13 @@ class _Programme:
             identifiers=Identifiers(event_id=lambda: str(uuid_utils.uuid7()), now=_now, journal_id=uuid.uuid4().hex),
             announce=announce,
             turn=turn,
+            telemetry=self.app.telemetry,
         )
 
-    def on_frame(self, camera_id: str, dropped: int) -> None:
+    def on_frame(self, camera_id: str, dropped: int, waited_s: float) -> None:
         """Count a frame for Prometheus."""
         self.app.telemetry.frame(camera_id, dropped=dropped)
+        self.app.telemetry.stage("camera", waited_s)
 
     def name_of(self, identity_id: str) -> str:
         """What the window shows for a person."""

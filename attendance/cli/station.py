@@ -34,9 +34,11 @@ class Station:
         *,
         open_camera: Callable[[], AbstractContextManager[Camera]],
         on_open: Callable[[Camera], None],
-        on_frame: Callable[[str, int], None] = lambda camera_id, dropped: None,
+        on_frame: Callable[[str, int, float], None] = lambda camera_id, dropped, waited_s: None,
     ) -> None:
-        """``on_frame`` is told of each frame taken: the camera's id, and how many were dropped before it."""
+        """``on_frame`` is told of each frame taken: the camera's id, how many were dropped before it, and the
+        seconds that were waited for it.
+        """
         self.camera_id = camera_id
         self._kiosk = kiosk
         self._open_camera = open_camera
@@ -70,12 +72,13 @@ class Station:
             self._kiosk.run(self._counted(_frames(camera, max_seconds, stopped), camera), show=show)
 
     def _counted(self, frames: Iterator[Frame], camera: Camera) -> Iterator[Frame]:
-        dropped = 0
+        dropped, asked_at = 0, time.monotonic()
         for frame in frames:
             now = camera.health.dropped
-            self._on_frame(self.camera_id, now - dropped)
+            self._on_frame(self.camera_id, now - dropped, time.monotonic() - asked_at)
             dropped = now
             yield frame
+            asked_at = time.monotonic()
 
     def run_beside_others(self, *, max_seconds: float | None, stopped: Callable[[], bool], show: Show) -> None:
         """As `run`, but a failure is logged and kept in ``error``, and ends nobody else's work."""
