@@ -29,11 +29,15 @@ class OutlierLimits:
 
 @dataclass(frozen=True, slots=True)
 class Outlier:
-    """A photo that does not fit: its place in the list, its cosine to the others, and the limit that it missed."""
+    """A photo that does not fit: its place in the list, its cosine to the others, and the limit that it missed.
+
+    ``undecided``: one of two that were left and do not fit each other, so that either may be right.
+    """
 
     place: int
     similarity: float
     least: float
+    undecided: bool = False
 
 
 def outliers(vectors: Float32, limits: OutlierLimits) -> list[Outlier]:
@@ -57,7 +61,8 @@ def outliers(vectors: Float32, limits: OutlierLimits) -> list[Outlier]:
         if similarity[worst] >= least:
             break
         gone = left if len(left) == 2 else [left[worst]]
-        found += [Outlier(place, float(similarity[left.index(place)]), least) for place in gone]
+        two = len(left) == 2
+        found += [Outlier(place, float(similarity[left.index(place)]), least, undecided=two) for place in gone]
         left = [place for place in left if place not in gone]
     return found
 

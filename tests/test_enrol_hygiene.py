@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 
 from attendance.consistency import OutlierLimits
 from attendance.duplicates import Standing
-from attendance.enrol import Enroller, EnrolPolicy, EnrolResult, batches_of, undo
+from attendance.enrol import Enroller, EnrolPolicy, EnrolResult, PersonPhotos, batches_of, undo
 from attendance.ledger.sqlite import SqliteLedger
 from attendance.pipeline import FaceReader
 from attendance.search.exact import ExactGallery
@@ -93,6 +93,35 @@ def test_two_first_photos_that_disagree_are_both_refused_and_an_enrolled_one_sta
     result = add(ledger, gallery, "p1", look(1), look(1, 1), look(1, 2), outliers=LIMITS)
     assert (result.added, result.refused, [s.file for s in result.suspects]) == (3, [], names(look(9)))
     assert gallery.counts() == (1, 4)
+
+
+def test_of_two_that_disagree_the_one_that_is_somebody_else_goes(ledger: SqliteLedger, gallery: ExactGallery) -> None:
+    add(ledger, gallery, "p5", look(5), look(5, 1))
+    wrong = look(5, 2)
+    result = add(ledger, gallery, "p1", look(1), wrong, outliers=LIMITS, duplicate_threshold=0.9)
+    assert ([r.file for r in result.refused], result.added) == (names(wrong), 1)
+
+
+def test_a_folder_waits_until_everybody_else_tells_which_photo_is_wrong(
+    tmp_path: Path, ledger: SqliteLedger, gallery: ExactGallery
+) -> None:
+    told = {tmp_path / name: vector for name, vector in (("a", look(1)), ("b", look(5, 2)), ("c", look(5)))}
+
+    class Told(StillReader):
+        def __init__(self) -> None:
+            pass
+
+        def read(self, paths: Iterable[Path]) -> Iterator[Reading]:
+            return (Reading(path, path.name, told[path], None, None, "") for path in paths)
+
+    people = [
+        PersonPhotos("p1", {"p1/a": tmp_path / "a", "p1/b": tmp_path / "b"}, {}),
+        PersonPhotos("p5", {"p5/c": tmp_path / "c"}, {}),
+    ]
+    policy = EnrolPolicy("attested", "operator", "flag", 0.9, "", outliers=LIMITS)
+    result = Enroller(ledger, gallery, Told(), policy=policy, now=lambda: MORNING).run(people, {})
+    assert ([r.file for r in result.refused], result.suspected_duplicates) == (["p1/b"], [])
+    assert {p.identity_id: [t.path for t in p.templates] for p in ledger.people()} == {"p1": ["p1/a"], "p5": ["p5/c"]}
 
 
 def test_more_photos_than_needed_are_chosen_by_what_they_cover(ledger: SqliteLedger, gallery: ExactGallery) -> None:

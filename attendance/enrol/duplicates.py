@@ -64,8 +64,9 @@ class Crowd:
             for other in candidates[:2]:
                 if other.similarity >= self._policy.threshold:
                     best[other.identity_id] = max(other.similarity, best.get(other.identity_id, -1.0))
-        if not best and (standing := self._who_stands_out(identity_id, vectors, found)) is not None:
-            best[standing.identity_id] = standing.similarity
+        standing = None if best else self.standing_of(identity_id, vectors)
+        if standing is not None and self._policy.standing is not None and standing[1] >= self._policy.standing.least:
+            best[standing[0].identity_id] = standing[0].similarity
         ranked = sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))
         return [SuspectedDuplicate(identity_id, *pair) for pair in ranked]
 
@@ -73,10 +74,11 @@ class Crowd:
         """Who else is nearest to a photo."""
         return next(iter(self._nearest(vector, without=without)), None)
 
-    def _who_stands_out(
-        self, identity_id: str, vectors: Sequence[Float32], found: Sequence[Sequence[Candidate]]
-    ) -> Candidate | None:
-        """The person whom the photos together are nearest to, if that one stands out; with the highest similarity."""
+    def standing_of(self, identity_id: str, vectors: Sequence[Float32]) -> tuple[Candidate, float] | None:
+        """The person whom a newcomer's photos together are nearest to, with the highest cosine, and how they stand out.
+
+        None where the rule asks for a larger gallery, or where there is none.
+        """
         rule = self._policy.standing
         others = len(self._vectors.keys() - {identity_id})
         if rule is None or others < max(rule.from_people, 2):
@@ -86,10 +88,10 @@ class Crowd:
         crowd = self._nearest(direction, without=nearest, nor=identity_id)[0].similarity
         similarities = [float(vector @ direction) for vector in vectors]
         scores = []
-        for similarity, candidates in zip(similarities, found, strict=True):
-            next_best = next(c.similarity for c in candidates if c.identity_id != nearest)
+        for vector, similarity in zip(vectors, similarities, strict=True):
+            next_best = self._nearest(vector, without=identity_id, nor=nearest)[0].similarity
             scores.append(rule.score(similarity, lead=similarity - next_best, crowd=crowd))
-        return Candidate(nearest, max(similarities)) if float(np.mean(scores)) >= rule.least else None
+        return Candidate(nearest, max(similarities)), float(np.mean(scores))
 
     def _nearest(self, vector: Float32, *, without: str, nor: str = "") -> list[Candidate]:
         """The nearest people but for those named, best first; two at least where there are so many."""

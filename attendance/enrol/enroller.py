@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from attendance.consistency import covering, outliers
+from attendance.consistency import Outlier, covering, outliers
 from attendance.enrol.duplicates import Crowd, DuplicatePolicy
 from attendance.enrol.values import EnrolPolicy, EnrolResult, PersonPhotos, Refusal, template_id
 from attendance.errors import ImageError
@@ -68,6 +68,7 @@ class Enroller:
         self._consents: dict[str, Consent] = {}
         self._sha256: dict[str, str] = {}
         self._gone: dict[str, tuple[Template, ...]] = {}
+        self._undecided: list[_Work] = []
         self.result = EnrolResult(batch=self._batch)
 
     def run(
@@ -95,6 +96,7 @@ class Enroller:
         for group in self._groups(people, rows):
             self._enrol(group)
             done(sum(work.photos for work in group))
+        self._decide_undecided()
         seen = {photos.identity_id for photos in people}
         self._settle(
             [_Work(identity_id, rows.get(identity_id)) for identity_id in self._consents if identity_id not in seen]
@@ -176,9 +178,21 @@ class Enroller:
         read = []
         for work in group:
             named = ((name, next(readings)) for name, _ in work.unread)
-            fresh = self._fitting(work.identity_id, list(self._templates(work.identity_id, named)))
-            read.append(replace(work, fresh=fresh))
+            fresh = list(self._templates(work.identity_id, named))
+            if self._is_undecided(work.identity_id, fresh):
+                self._undecided.append(replace(work, fresh=tuple(fresh)))
+            else:
+                read.append(replace(work, fresh=self._fitting(work.identity_id, fresh)))
         self._settle(self._accepted(read))
+
+    def _is_undecided(self, identity_id: str, fresh: list[Template]) -> bool:
+        """Whether two new photos contradict each other: who else is enrolled may tell which is wrong, but not yet."""
+        return any(outlier.undecided for outlier in self._outliers(identity_id, fresh))
+
+    def _decide_undecided(self) -> None:
+        """What had to wait until everybody else was in; so the answer does not depend on the order of the folders."""
+        for work in self._undecided:
+            self._settle(self._accepted([replace(work, fresh=self._fitting(work.identity_id, list(work.fresh)))]))
 
     def _templates(self, identity_id: str, readings: Iterable[tuple[str, Reading]]) -> Iterator[Template]:
         """Templates of the photos that could be read; the others are listed as refused."""
@@ -204,12 +218,11 @@ class Enroller:
 
     def _consistent(self, identity_id: str, fresh: list[Template]) -> list[Template]:
         """Those that show the same person as the others, enrolled ones included. Enrolled ones are never removed."""
-        limits = self._policy.outliers
-        if limits is None or not fresh:
-            return fresh
+        found = self._outliers(identity_id, fresh)
         held = self._held(identity_id, fresh)
-        names = [*(t.path for t in fresh), *self._paths_of(identity_id, held)]
-        found = outliers(np.stack([*(t.vector for t in fresh), *held.values()]), limits)
+        names = [*(t.path for t in fresh), *(self._paths_of(identity_id, held) if found else ())]
+        cleared = self._cleared([fresh[o.place] for o in found if o.undecided and o.place < len(fresh)], identity_id)
+        found = [outlier for outlier in found if names[outlier.place] not in cleared]
         for outlier in found:
             detail = f"unlike this person's other photos (cosine {outlier.similarity:.3f}, needed {outlier.least:.3f})"
             if outlier.place < len(fresh):
@@ -220,6 +233,18 @@ class Enroller:
                 self.result.suspects.append(refusal)
         gone = {outlier.place for outlier in found}
         return [template for place, template in enumerate(fresh) if place not in gone]
+
+    def _outliers(self, identity_id: str, fresh: list[Template]) -> list[Outlier]:
+        """Those of the new photos, and then of the enrolled ones, that do not fit the rest; places in that order."""
+        if self._policy.outliers is None or not fresh:
+            return []
+        held = self._held(identity_id, fresh)
+        return outliers(np.stack([*(t.vector for t in fresh), *held.values()]), self._policy.outliers)
+
+    def _cleared(self, pair: Sequence[Template], identity_id: str) -> set[str]:
+        """Of two that contradict each other the one to keep, by its path: that which looks like nobody else."""
+        alone = [t.path for t in pair if not self._crowd.alike(identity_id, [t.vector])]
+        return set(alone) if len(pair) == 2 and len(alone) == 1 else set()
 
     def _chosen(self, identity_id: str, fresh: list[Template]) -> tuple[Template, ...]:
         """As many as there is room for, those first that cover the person's looks best, in the order they came."""
