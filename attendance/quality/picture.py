@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from attendance.types import RGBImage, require_array
 
+DIAGONAL = 1.6
+"""How much stronger differences are along a diagonal of sharp faces, whose neighbours lie farther apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -50,12 +53,12 @@ def _sharpness(grey: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
     coarse = cv2.blur(grey, (5, 5)) - cv2.blur(grey, (13, 13))
     middle = 2.0 * grey[1:-1, 1:-1]
     fine = [
-        grey[1:-1, 2:] + grey[1:-1, :-2] - middle,
-        grey[2:, 1:-1] + grey[:-2, 1:-1] - middle,
-        grey[2:, 2:] + grey[:-2, :-2] - middle,
-        grey[2:, :-2] + grey[:-2, 2:] - middle,
+        (grey[1:-1, 2:] + grey[1:-1, :-2] - middle, 1.0),
+        (grey[2:, 1:-1] + grey[:-2, 1:-1] - middle, 1.0),
+        (grey[2:, 2:] + grey[:-2, :-2] - middle, DIAGONAL),
+        (grey[2:, :-2] + grey[:-2, 2:] - middle, DIAGONAL),
     ]
-    weakest = min(float(np.abs(difference[inside[1:-1, 1:-1]]).mean()) for difference in fine)
+    weakest = min(float(np.abs(values[inside[1:-1, 1:-1]]).mean()) / length for values, length in fine)
     # Plus one grey level: on an even surface a ratio of noise to noise says nothing.
     return weakest / (float(coarse[inside].std()) + 1.0)
 
