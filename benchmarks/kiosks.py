@@ -2,9 +2,11 @@
 
 People of the half kept for reporting are enrolled on a MongoDB wire server and a Chroma server, both processes of
 their own. In each of two rounds each person walks past two of three cameras within a minute or so, in videos made by
-code (`demo`). Each camera belongs to a kiosk process of its own, configured from the ledger's registry. In the first
-round two kiosks are killed (SIGKILL) in the middle and started again on the same video with the same ``--start``. What
-is counted must be what one process with all three cameras counts that nobody kills, on a ledger of its own.
+code (`demo`) from a photo that is enrolled too: what is judged is the counting, and who is not recognised cannot be
+counted; how many are recognised from other photos is the matter of `benchmarks.walkpast`. Each camera belongs to a
+kiosk process of its own, configured from the ledger's registry. In the first round two kiosks are killed (SIGKILL) in
+the middle and started again on the same video with the same ``--start``. What is counted must be what one process with
+all three cameras counts that nobody kills, on a ledger of its own.
 """
 
 from __future__ import annotations
@@ -52,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = load(None, environment={})
     draw = draw_people(lfw.people("report"), seed=SEED, enrolled=arguments.people, strangers=0, left_out=lfw.errata())
     with tempfile.TemporaryDirectory(prefix="kiosks-") as folder:
-        data = _play(Path(folder), draw.enrolled, draw.walks, arguments, settings)
+        enrolled = {walk.identity_id: [*draw.enrolled[walk.identity_id], walk.photo] for walk in draw.walks}
+        data = _play(Path(folder), enrolled, draw.walks, arguments, settings)
     print(json.dumps({key: value for key, value in data.items() if key != "design"}, indent=2))
     if arguments.people == PEOPLE and arguments.rounds == ROUNDS:
         title = "Three kiosks on one ledger, two of them killed"
@@ -232,7 +235,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 def _table(data: Mapping[str, Any]) -> Table:
     rows = [
         ("passes (people times rounds)", data["passes"], ""),
-        ("counted, kiosks killed and restarted", data["counted"], "as below"),
+        ("counted, kiosks killed and restarted", data["counted"], "all, as below"),
         ("counted by one process that nobody kills", data["counted_by_reference"], ""),
         ("counted twice", data["counted_twice"], "0"),
         ("counted by the one, not by the other", data["not_counted_but_by_reference"]
@@ -246,6 +249,7 @@ def _table(data: Mapping[str, Any]) -> Table:
         ("seconds, kiosks at work", data["seconds"], ""),
     ]  # fmt: skip
     note = (
+        "The videos show photos that are enrolled too, since counting is judged here and not recognition. "
         "Each person walks past two of three cameras in each round; rounds lie ten minutes apart, the cooldown is "
         "five. A pass counts once however many cameras saw it. A killed kiosk plays its video again from its "
         "beginning with the same times, so that what it recorded before is repeated and must not count twice."
