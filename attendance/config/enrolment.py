@@ -50,7 +50,7 @@ class QualitySection(_Section):
         default=None,
         ge=0.0,
         le=10.0,
-        description="Least strength of fine details against coarse ones on a chip of 64 pixels (0.24).",
+        description="Least strength of fine details against coarse ones on a chip of 64 pixels (0.26).",
     )
     min_brightness: Real | None = Field(
         default=None, ge=0.0, le=255.0, description="Least mean grey value of a face, 0 to 255 (45)."
