@@ -9,6 +9,7 @@ from typing import Any
 
 from lab.command import Parser, add_common_flags, run
 from lab.evaluate.identification import add_identification
+from lab.evaluate.protocols import add_protocols
 from lab.evaluate.verification import add_verification
 from lab.export.command import add_export
 from lab.listing import add_list
@@ -36,6 +37,7 @@ def build_parser() -> Parser:
     kinds = evaluate.add_subparsers(metavar="KIND", required=True)
     add_verification(kinds)
     add_identification(kinds)
+    add_protocols(kinds)
     add_train(commands)
     add_export(commands)
     add_list(commands)

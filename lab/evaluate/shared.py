@@ -15,6 +15,12 @@ from lab.command import Context
 from lab.read import QUALITY_OFF, PhotoReader, open_app, open_reader
 
 FIGURE_RATES = (1e-1, 1e-2, 1e-3)
+FINER_RATES = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
+
+
+def rates_for(count: int) -> tuple[float, ...]:
+    """The rates that are always given, and the finer ones that so many different pairs or strangers allow."""
+    return (*FIGURE_RATES, *(rate for rate in FINER_RATES if count * rate >= 1.0 - 1e-9))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,13 +14,14 @@ from attendance import metrics
 from attendance.errors import UsageError
 from lab.command import Context, add_command, existing_folder
 from lab.evaluate.pairs import Pair, people_of, read_pairs
+from lab.evaluate.report import write_report
 from lab.evaluate.shared import (
-    FIGURE_RATES,
     add_model_flags,
     figure_line,
     intervals_like,
     open_model,
     rate_key,
+    rates_for,
 )
 from lab.read import Vectors, failures_text, read_vectors
 
@@ -58,6 +59,7 @@ def add_verification(commands: Any) -> None:
     )
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of the images")
     parser.add_argument("--pairs", type=Path, required=True, metavar="CSV", help="list of pairs")
+    parser.add_argument("--report", type=Path, metavar="HTML", help="write figures and curves as one page")
     add_model_flags(parser)
 
 
@@ -78,7 +80,11 @@ def verification(arguments: argparse.Namespace, context: Context) -> None:
         model_id = model.card.id
     scored = score_pairs(pairs, images, read)
     result = judge_pairs(scored)
-    _print(context, result, model_id, read)
+    print_pairs(context, result, model_id)
+    for line in failures_text(read.failures, "photos"):
+        context.say(line)
+    if arguments.report is not None:
+        write_report(arguments.report, f"{model_id}: {arguments.pairs.name}", [(result, scored.scores, scored.same)])
     context.write_json(result)
 
 
@@ -109,32 +115,35 @@ def score_pairs(pairs: Sequence[Pair], images: Sequence[str], read: Vectors) -> 
 def judge_pairs(scored: ScoredPairs, *, resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
     """The contract's result object, with 95 % intervals by drawing people."""
 
+    rates = rates_for(int(np.count_nonzero(~scored.same)))
+
     def measure(weights: metrics.Floats | None) -> list[float]:
         curve = metrics.roc(scored.scores, scored.same, weights=weights)
         folds = metrics.fold_accuracy(scored.scores, scored.same, scored.folds, weights=weights)
-        rates = [metrics.tar_at_far(curve, rate) for rate in FIGURE_RATES]
-        return [folds.mean, folds.std, metrics.auc(curve), metrics.eer(curve), *rates]
+        at_far = [metrics.tar_at_far(curve, rate) for rate in rates]
+        return [folds.mean, folds.std, metrics.auc(curve), metrics.eer(curve), *at_far]
 
-    figures = _figures(measure(None))
+    figures = _figures(measure(None), rates)
     intervals = metrics.bootstrap_intervals(
         lambda draws: measure(metrics.pair_weights(draws, scored.first, scored.second)),
         [scored.people],
         resamples=resamples,
         seed=seed,
     )
-    named = _figures(intervals_like(intervals))
+    named = _figures(intervals_like(intervals), rates)
     del named["accuracy_std"]
     failed = int(np.count_nonzero(scored.scores <= metrics.FAILED))
     return {**figures, "pairs": len(scored.scores), "failed_pairs": failed, "intervals": named}
 
 
-def _figures(values: Sequence[Any]) -> dict[str, Any]:
-    accuracy, std, auc, eer, *rates = values
-    at_far = {rate_key(rate): value for rate, value in zip(FIGURE_RATES, rates, strict=True)}
+def _figures(values: Sequence[Any], rates: Sequence[float]) -> dict[str, Any]:
+    accuracy, std, auc, eer, *accepted = values
+    at_far = {rate_key(rate): value for rate, value in zip(rates, accepted, strict=True)}
     return {"accuracy": accuracy, "accuracy_std": std, "auc": auc, "eer": eer, "tar_at_far": at_far}
 
 
-def _print(context: Context, result: dict[str, Any], model_id: str, read: Vectors) -> None:
+def print_pairs(context: Context, result: dict[str, Any], model_id: str) -> None:
+    """The figures for a person."""
     intervals = result["intervals"]
     context.say(f"{model_id}: {result['pairs']} pairs, {result['failed_pairs']} with a photo that was not read")
     context.say(figure_line("accuracy", result["accuracy"], intervals["accuracy"]))
@@ -143,5 +152,3 @@ def _print(context: Context, result: dict[str, Any], model_id: str, read: Vector
     context.say(figure_line("EER", result["eer"], intervals["eer"]))
     for key, value in result["tar_at_far"].items():
         context.say(figure_line(f"TAR at FAR {key}", value, intervals["tar_at_far"][key]))
-    for line in failures_text(read.failures, "photos"):
-        context.say(line)
