@@ -78,12 +78,12 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
 
 
 def test_every_fault_of_a_file_is_found_in_its_order(tmp_path: Path) -> None:
-    path = write(tmp_path, "model:\n  threads: 0\ndetect:\n  name: yunet\n  scale: 2\n")
+    path = write(tmp_path, "model:\n  threads: 0\ndetect:\n  name: haar\n  scale: 2\n")
     found = check(path, environment={})
     assert isinstance(found, list)
     assert [(p.origin, p.line, p.key, p.value) for p in found] == [
         (str(path), 2, "model.threads", "0"),
-        (str(path), 4, "detect.name", "'yunet'"),
+        (str(path), 4, "detect.name", "'haar'"),
         (str(path), 5, "detect.scale", "2"),
     ]
     with pytest.raises(ConfigError, match=r"line 2: model\.threads: .* got 0 \(and 2 more: see .* check-config\)"):

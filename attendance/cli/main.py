@@ -14,6 +14,7 @@ from attendance.cli import (
     galleries,
     kiosks,
     ledgers,
+    models,
     people,
     recognise,
     registers,
@@ -31,7 +32,7 @@ def build_parser() -> Parser:
         "python -m attendance report --by day",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    data = (people, enrol, recognise, galleries, ledgers, kiosks, registers)
+    data = (people, enrol, recognise, galleries, ledgers, kiosks, registers, models)
     for module in (*data, reports, calibrating, backup, serve, check):
         module.register(commands)
     return parser
