@@ -161,8 +161,8 @@ def _table(data: Mapping[str, Any]) -> Table:
         ["limit (cosine)", *data["below"]],
         rows,
         f"One photo of {data['people']} people against the mean direction of up to five others; coverings drawn "
-        f"by code on the aligned face. An enrolment refuses below {data['limit_of_enrolment']:.3f}, which was set by other "
-        "people's photos and not by any covering. Intervals: 95 %, drawing people.",
+        f"by code on the aligned face. An enrolment refuses below {data['limit_of_enrolment']:.3f}, which was set by "
+        "other people's photos and not by any covering. Intervals: 95 %, drawing people.",
     )
 
 
