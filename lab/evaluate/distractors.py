@@ -46,7 +46,7 @@ def judge_distractors(
     if len(first) == 0:
         raise UsageError("expected two photos of a person or more among the probes, got one of each: give more")
     own = np.einsum("nd,nd->n", probes[first], probes[second]).astype(np.float64)
-    read = probes.any(axis=1)
+    read = np.asarray(probes.any(axis=1), dtype=bool)
     own[~(read[first] & read[second])] = metrics.FAILED
     counts = ScoreCounts()
     counts.add(own, np.ones(len(own), dtype=bool), people[first], people[second])
