@@ -131,20 +131,20 @@ class App:
     @cached_property
     def detector(self) -> Detector:
         """The configured detector."""
-        from attendance.detect.mtcnn import MtcnnDetector
+        from attendance.detect.registry import DetectorChoice, make_detector
 
         detect = self.settings.detect
-        return MtcnnDetector(
+        choice = DetectorChoice(
+            name=detect.name,
+            model=detect.model,
             min_face_px=detect.min_face_px,
-            thresholds=(
-                detect.threshold_pnet,
-                detect.threshold_rnet,
-                detect.threshold_onet,
-            ),
+            min_score=detect.min_score,
+            thresholds=(detect.threshold_pnet, detect.threshold_rnet, detect.threshold_onet),
             scale_factor=detect.scale_factor,
             device=self.embedder.device,
             threads=self.settings.model.threads,
         )
+        return make_detector(choice, read=self.models.read)
 
     @cached_property
     def embedder(self) -> Embedder:

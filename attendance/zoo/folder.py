@@ -7,6 +7,7 @@ card comes last, so a model is listed only when all of it is there.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
@@ -101,6 +102,29 @@ class ModelsFolder:
             read_card(card) if card.is_file() else None,
             _read_origin(origin) if origin.is_file() else None,
         )
+
+    def read(self, model_id: str) -> bytes:
+        """The weights of an installed model, checked as they are read.
+
+        Raises:
+            ModelError: there is no such model, or its weights are missing or damaged.
+        """
+        found = self.find(model_id)
+        if found is None or found.weights is None:
+            raise ModelError(
+                f"expected the model {model_id} in {self.path}, it is not there: `python -m attendance models pull "
+                f"{model_id}`, or `models import` where there is no network"
+            )
+        try:
+            data = found.weights.read_bytes()
+        except OSError as error:
+            raise ModelError(f"expected readable weights at {found.weights}, got: {error.strerror}") from error
+        if (digest := hashlib.sha256(data).hexdigest()) != found.sha256:
+            raise ModelError(
+                f"model {model_id}: expected weights with SHA-256 {found.sha256} at {found.weights}, got {digest}: "
+                "fetch them again"
+            )
+        return data
 
     @contextmanager
     def hold(self, model_id: str, *, wait_s: float = LOCK_WAIT_S) -> Iterator[Path]:
