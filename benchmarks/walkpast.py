@@ -71,9 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for line in summary_lines(data):
         print(line)
     if arguments.half != "report" or tuple(arguments.seeds) != SEEDS or _decide(arguments):
-        print(
-            "no result is written: that takes the half `report`, all ten seeds and the default operating point"
-        )
+        print("no result is written: that takes the half `report`, all ten seeds and the default operating point")
         return 0
     title = "Generated walk-pasts of enrolled people and strangers"
     files = write_result(

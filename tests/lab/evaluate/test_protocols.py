@@ -22,7 +22,7 @@ RNG = np.random.default_rng(5)
 
 def unit(count: int, dimension: int = 8) -> np.ndarray:
     vectors = RNG.normal(size=(count, dimension))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
 
 
 def photos(people: int, each: int, spread: float = 0.5) -> tuple[np.ndarray, np.ndarray]:

@@ -124,8 +124,8 @@ def test_the_product_s_commands_run_the_exported_model(root: Path, exported: dic
     flags += ["--config", str(config)]
     assert build_database([str(people), *flags]) == 0
     events = tmp_path / "events.jsonl"
-    folder = ["--source", str(seen), "--fps", "10", "--start", "2026-03-02T08:00:00Z", "--headless"]
-    assert realtime_attendance([*folder, "--events", str(events), *flags]) == 0
+    recorded = ["--source", str(seen), "--fps", "10", "--start", "2026-03-02T08:00:00Z", "--headless"]
+    assert realtime_attendance([*recorded, "--events", str(events), *flags]) == 0
     lines = [json.loads(line) for line in events.read_text(encoding="utf-8").splitlines()]
     assert lines and {line["model"] for line in lines} == {exported["model"]}
 
