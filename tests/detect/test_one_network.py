@@ -20,6 +20,7 @@ from attendance.errors import ConfigError, ModelError
 from attendance.types import Face, Float32, RGBImage
 
 SIDE = 64
+HALF = np.array((12, 16))
 
 
 class Follower(RefiningDetector):
@@ -90,7 +91,7 @@ def test_yunet_by_opencv_gives_what_the_paper_says() -> None:
     )
     (face,) = detector.detect([np.zeros((SIDE, SIDE, 3), np.uint8)])[0]
     centre = np.array(((4 + 0.5) * 8, (2 + 0.25) * 8))
-    np.testing.assert_allclose(face.box, np.concatenate((centre - (12, 16), centre + (12, 16))), atol=1e-3)
+    np.testing.assert_allclose(face.box, np.concatenate((centre - HALF, centre + HALF)), atol=1e-3)
     np.testing.assert_allclose(face.points, (np.arange(10).reshape(5, 2) / 10 + (4, 2)) * 8, atol=1e-3)
     assert face.score == pytest.approx(np.sqrt(0.9 * 0.8), abs=1e-5)
 
