@@ -21,6 +21,9 @@ from demo.portraits import EILEEN_COLLINS, GRACE_HOPPER, locate
 from tests.building import FakeApp, Site, colour_of, photo, refused
 
 RED, GREEN, BLUE, YELLOW = (colour_of(number) for number in (0, 1, 2, 3))
+RED_AGAIN = (RED[0], RED[1] ^ 4, RED[2])
+"""Another picture of the same: what does not fit a person's other photos is kept out."""
+
 NOBODY = 65534
 
 
@@ -105,7 +108,7 @@ def test_again_changes_nothing_and_loads_no_network(site: Site) -> None:
 
 def test_changed_replaces_new_adds_gone_is_reported_and_pruned(site: Site) -> None:
     site.build()
-    site.photo("p1/a.png", YELLOW)
+    site.photo("p1/a.png", RED_AGAIN)
     site.photo("p2/c.png", GREEN)
     (site.people / "p2" / "b.png").unlink()
     result = site.build()
@@ -386,7 +389,7 @@ def test_a_copy_that_spells_names_otherwise_is_the_same(site: Site) -> None:
 
 
 def test_linked_folders_and_photos_are_followed_and_other_files_listed(site: Site) -> None:
-    photo(site.people.parent / "elsewhere" / "x.png", BLUE)
+    photo(site.people.parent / "elsewhere" / "x.png", RED_AGAIN)
     (site.people / "p3").symlink_to(site.people.parent / "elsewhere")
     (site.people / "p1" / "c.png").symlink_to(site.people.parent / "elsewhere" / "x.png")
     (site.people / "p1" / "notes.txt").write_text("x")
@@ -441,7 +444,7 @@ def test_unreadable_files_are_refused(foreign_site: Site) -> None:
     site = foreign_site
     assert site.build()["added"] == 3
     for name in ("p1/a.png", "p1/b.png"):
-        site.photo(name, YELLOW)
+        site.photo(name, RED_AGAIN)
     (site.people / "p1" / "b.png").chmod(0)
     (site.people / "p2").chmod(0)
     result = site.build("--prune")
