@@ -448,7 +448,7 @@ def test_rows_follow_the_mapping_of_their_reference(
 def test_threads_recording_the_same_punches_store_each_once(
     ledger: Ledger, make_punch: MakePunch, expected_rows: Expect
 ) -> None:
-    punches = [make_punch(i, 37.0 * i, subject_ref=f"ref-{i % 3}") for i in range(60)]
+    punches = [make_punch(i, 37.0 * i, subject_ref=f"ref-{i % 3}") for i in range(24)]
     inserted: list[str] = []
 
     def work(number: int) -> None:

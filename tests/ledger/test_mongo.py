@@ -163,7 +163,7 @@ def test_a_renaming_that_was_cut_short_is_finished_when_opened(
 def test_two_programs_of_other_rules_end_in_the_rules_of_the_last(
     mongo_url: str, make_punch: MakePunch, expected_rows: Expect
 ) -> None:
-    punches = [make_punch(i, 90.0 * i) for i in range(10)]
+    punches = [make_punch(i, 90.0 * i) for i in range(6)]
 
     def work(number: int) -> None:
         with opened(mongo_url, cooldown_s=(100.0, 500.0)[number]) as mine:
