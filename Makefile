@@ -12,10 +12,11 @@ CODE := $(wildcard attendance benchmarks demo lab tests tools *.py)
 # Files that Python compiles at first import are kept: the packages are installed uncompiled, to be quick.
 export PYTHONDONTWRITEBYTECODE :=
 
-# Tests run in two processes, files kept together, on one thread a library in each, whatever the machine has: sums round
-# the same way everywhere, and torch, numba, OpenBLAS and OpenMP do not start pools of all cores that fight for them.
+# Tests run in three processes (many of them wait for servers), files kept together, on one thread a library in each,
+# whatever the machine has: sums round the same way everywhere, and torch, numba, OpenBLAS and OpenMP do not start pools
+# of all cores that fight for them.
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
-PYTEST := $(PY) -m pytest -n 2 --dist loadfile
+PYTEST := $(PY) -m pytest -n 3 --dist loadfile
 
 .PHONY: help
 help: ## list the targets

@@ -27,7 +27,7 @@ def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None
     assert settings.attendance.cooldown_s == 30
     assert settings.detect.min_face_px == 60
     assert settings.model.threads == 1
-    assert settings.decide.target_fpir == 0.001
+    assert settings.decide.target_fpir == 0.003
 
 
 def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:

@@ -222,7 +222,7 @@ class DecideSection(_Section):
     """The open-set rule."""
 
     target_fpir: Real = Field(
-        default=0.001,
+        default=0.003,
         gt=0.0,
         lt=1.0,
         description="Share (0 to 1) of strangers' passes that may be accepted; sets the threshold.",

@@ -25,7 +25,7 @@ def test_calibrate_tells_the_operating_point_and_writes_a_page_that_fetches_noth
     ran = enrolled("calibrate", "--json", "-")
     assert ran.code == 0, ran.err
     found = ran.json
-    assert (found["people"], found["templates"], found["target_fpir"]) == (2, 2, 0.001)
+    assert (found["people"], found["templates"], found["target_fpir"]) == (2, 2, 0.003)
     assert 0.0 < found["threshold"]["at_full_lead"] <= found["threshold"]["at_no_lead"] <= 1.0
     low, high = found["fpir"]["interval"]
     assert low <= found["fpir"]["expected"] <= high <= 1.0
