@@ -376,7 +376,7 @@ class App:
             rule=self.rule(gallery),
             tracker=Tracker(min_iou=track.min_iou, max_gap_s=track.max_gap_s),
             quality_level=self.quality_limits(),
-            # A pass has few frames: judged by light and sharpness, walk-pasts lost more people than they kept strangers.
+            # A pass has few frames: judged by light and sharpness, walk-pasts lost more people than they kept out.
             judge_pictures=self.judges_pictures and self.settings.quality.level == "strict",
             min_frames=track.min_frames,
             max_frames=track.max_frames,
