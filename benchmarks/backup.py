@@ -15,8 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -30,6 +29,7 @@ from attendance.ledger.port import Ledger
 from attendance.ledger.sqlite import SqliteLedger
 from attendance.types import Consent, Direction, Person, Punch, Template
 from benchmarks.report import Table, write_result
+from benchmarks.wire_server import wire_server
 
 START = datetime(2026, 1, 1, 5, tzinfo=UTC)
 ZONES = {"main": ZoneInfo("Europe/Berlin"), "annex": ZoneInfo("America/New_York")}
@@ -80,7 +80,7 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> list[Row]:
     rows = [_there_and_back("SQLite", folder, (configuration, file), (configuration, folder / "file-back"))]
     if arguments.no_server:
         return rows
-    with _server(folder) as url:
+    with wire_server(folder) as url:
         remote, back = folder / "remote.yaml", folder / "back.yaml"
         _write_configuration(remote, key, url)
         _write_configuration(back, key, f"{url}_back")
@@ -125,21 +125,6 @@ def _run(configuration: Path, store: Path, *words: str) -> tuple[float, bytes]:
     started = time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, env=os.environ.copy(), stdout=subprocess.PIPE, check=True)
     return time.perf_counter() - started, done.stdout
-
-
-@contextmanager
-def _server(folder: Path) -> Iterator[str]:
-    outside = os.environ.get("MONGODB_URL", "")
-    if outside:
-        yield outside
-        return
-    from tests.ledger.server import Server
-
-    process = Server(folder / "server")
-    try:
-        yield process.url("bench")
-    finally:
-        process.stop()
 
 
 def _fill(ledger: Ledger, *, punches: int, people: int, templates: int) -> None:

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from attendance.ledger.sqlite import SqliteLedger
 from benchmarks.ledger_questions import Answers, compare_answers, timed
 from benchmarks.ledger_set import ZONES, fill
 from benchmarks.report import Table, environment, write_result
+from benchmarks.wire_server import wire_server
 
 Row = tuple[str, str, str, str]
 COPY_COLUMNS = ("copy", "records", "seconds", "records/s")
@@ -78,7 +77,7 @@ def _with_a_server(
 ) -> None:
     with (
         _file(folder / "source.sqlite") as source,
-        _server(folder) as url,
+        wire_server(folder) as url,
         MongoLedger(url, cooldown_s=300.0, time_zones=ZONES, timeout_s=600.0) as server,
         _file(folder / "back.sqlite") as back,
     ):
@@ -125,21 +124,6 @@ def _write(arguments: argparse.Namespace, copies: Sequence[Row], answers: Sequen
 
 def _file(path: Path) -> SqliteLedger:
     return SqliteLedger(path, cooldown_s=300.0, time_zones=ZONES)
-
-
-@contextmanager
-def _server(folder: Path) -> Iterator[str]:
-    outside = os.environ.get("MONGODB_URL", "")
-    if outside:
-        yield outside
-        return
-    from tests.ledger.server import Server
-
-    server = Server(folder / "server")
-    try:
-        yield server.url("bench")
-    finally:
-        server.stop()
 
 
 if __name__ == "__main__":
