@@ -75,9 +75,11 @@ def test_a_file_that_cannot_be_written_is_wrong_use(tmp_path: Path, path: str) -
         EventLog(tmp_path / path)
 
 
-def test_without_a_path_nothing_is_kept() -> None:
+def test_without_a_path_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     with EventLog(None) as log:
         log.append(event())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_pipe_can_be_an_events_file() -> None:
