@@ -274,6 +274,7 @@ class Person:
     """One enrolled person: a single document together with its templates.
 
     ``version`` counts the writes of the document, from 1. ``subject_ref`` is random and all that punches know.
+    ``templates`` are those in force; ``shelved`` those that another model, or another key, made: kept, and not compared.
     """
 
     identity_id: str
@@ -289,6 +290,7 @@ class Person:
     active_to: date | None = None
     deactivated_at: datetime | None = None
     templates: tuple[Template, ...] = ()
+    shelved: tuple[Template, ...] = ()
 
     def __post_init__(self) -> None:
         require_utc("Person.created_at", self.created_at)

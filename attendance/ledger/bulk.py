@@ -36,10 +36,9 @@ def insert_people(db: sqlite3.Connection, people: Iterable[Person]) -> int:
 
 
 def insert_templates(db: sqlite3.Connection, person: Person) -> None:
-    """Insert the templates of a person who has none."""
+    """Insert the templates of a person who has none, those in force first."""
     db.executemany(
-        f"INSERT INTO templates ({rows.TEMPLATE}) VALUES ({rows.holes(rows.TEMPLATE)})",
-        (rows.template_row(person.identity_id, i, template) for i, template in enumerate(person.templates)),
+        f"INSERT INTO templates ({rows.TEMPLATE}) VALUES ({rows.holes(rows.TEMPLATE)})", rows.template_rows(person)
     )
 
 

@@ -41,7 +41,7 @@ def people_digest(people: Iterable[Person]) -> Digest:
     return digest_of(
         (
             *rows.person_row(person),
-            *(rows.template_row(person.identity_id, i, template) for i, template in enumerate(person.templates)),
+            *rows.template_rows(person),
         )
         for person in people
     )

@@ -4,7 +4,8 @@ It relies on two atomic primitives, both on single documents: insert if absent, 
 one read. A person and their templates are one document. Punches are immutable and inserted once under their event id.
 Times are kept in whole milliseconds, the finest that every store has; the rest is cut off. Text must be valid Unicode.
 The template revision is raised after a write of templates; while a write is under way ``pending`` is set, so that an
-interrupted writer's raise is redone by the next one and a follower looks again meanwhile.
+interrupted writer's raise is redone by the next one and a follower looks again meanwhile. The same document says which
+templates are in force (`spaces`), so that putting others into force is one write, and a change that followers see.
 """
 
 from __future__ import annotations
@@ -42,10 +43,16 @@ class PersonVersion(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TemplateRevision:
-    """How often the set of templates has changed, and whether a writer is (or was, when it died) in the middle."""
+    """How often the set of templates has changed, and whether a writer is (or was, when it died) in the middle.
+
+    ``space`` is the space of the templates in force and ``before`` that which was in force before; empty: the templates
+    are of one space, and it was never noted.
+    """
 
     revision: int
     pending: bool
+    space: str = ""
+    before: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +215,7 @@ class Ledger(Registry):
 
     def template_revision(self) -> TemplateRevision:
         """The present template revision; 0 before the first change."""
-        return _revision_of(self.setting(_TEMPLATES))
+        return revision_of(self.setting(TEMPLATES))
 
     def begin_template_change(self) -> None:
         """Say that templates are about to change. A mark left by a writer that died counts as a change of its own."""
@@ -218,24 +225,45 @@ class Ledger(Registry):
         """Raise the revision after templates changed and take the mark away; the new revision."""
         return self._move_revision(pending=False)
 
+    def put_in_force(self, space: str, *, expected: str) -> bool:
+        """Put the templates of ``space`` into force for everybody with one write, and raise the revision.
+
+        Whether it was done: only where ``expected`` is in force (empty: nothing was noted yet).
+        """
+        while True:
+            setting = self.setting(TEMPLATES)
+            current = revision_of(setting)
+            if current.space != expected:
+                return False
+            value = {"revision": current.revision + 1, "pending": current.pending, "space": space, "before": expected}
+            if self._put_revision(setting, value):
+                return True
+
     def _move_revision(self, *, pending: bool) -> int:
         while True:
-            setting = self.setting(_TEMPLATES)
-            current = _revision_of(setting)
+            setting = self.setting(TEMPLATES)
+            current = revision_of(setting)
             changed = current.pending or not pending
             revision = current.revision + (1 if changed else 0)
-            version = 1 if setting is None else setting.version + 1
-            if self.put_setting(Setting(_TEMPLATES, version, {"revision": revision, "pending": pending})):
+            value = {} if setting is None else setting.value
+            if self._put_revision(setting, {**value, "revision": revision, "pending": pending}):
                 return revision
 
+    def _put_revision(self, read: Setting | None, value: dict[str, Any]) -> bool:
+        return self.put_setting(Setting(TEMPLATES, 1 if read is None else read.version + 1, value))
 
-_TEMPLATES = "templates"
+
+TEMPLATES = "templates"
+"""The key of the setting that holds the template revision."""
 
 
-def _revision_of(setting: Setting | None) -> TemplateRevision:
+def revision_of(setting: Setting | None) -> TemplateRevision:
+    """The template revision of the setting ``templates``; LedgerError for a value that it cannot have."""
     if setting is None:
         return TemplateRevision(revision=0, pending=False)
     revision, pending = setting.value["revision"], setting.value["pending"]
-    if not isinstance(revision, int) or not isinstance(pending, bool):
+    space, before = setting.value.get("space", ""), setting.value.get("before", "")
+    names = isinstance(space, str) and isinstance(before, str)
+    if not isinstance(revision, int) or not isinstance(pending, bool) or not names:
         raise LedgerError(f"the template revision must be a number and a mark, got {setting.value}: restore a backup")
-    return TemplateRevision(revision=revision, pending=pending)
+    return TemplateRevision(revision=revision, pending=pending, space=space, before=before)

@@ -131,6 +131,12 @@ def template_row(identity_id: str, position: int, template: Template) -> tuple[A
     )
 
 
+def template_rows(person: Person) -> list[tuple[Any, ...]]:
+    """The `TEMPLATE` columns of all of a person's templates, those in force first."""
+    templates = (*person.templates, *person.shelved)
+    return [template_row(person.identity_id, i, template) for i, template in enumerate(templates)]
+
+
 def template(row: sqlite3.Row) -> Template:
     """A template from a row of the `TEMPLATE` columns."""
     return Template(

@@ -120,8 +120,32 @@ _VERSION_2 = (
     ),
 )
 
+# The templates of two models, or of two keys, made of one photo stand side by side under the photo's template id.
+_VERSION_3 = (
+    """CREATE TABLE templates_of_spaces (
+        identity_id TEXT NOT NULL REFERENCES people (identity_id) ON DELETE CASCADE,
+        position INTEGER NOT NULL,
+        template_id TEXT NOT NULL,
+        card_id TEXT NOT NULL,
+        source_label TEXT NOT NULL,
+        path TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        batch TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        dimension INTEGER NOT NULL,
+        vector BLOB NOT NULL CHECK (length(vector) = 4 * dimension),
+        PRIMARY KEY (identity_id, position),
+        UNIQUE (identity_id, card_id, template_id)
+    )""",
+    """INSERT INTO templates_of_spaces
+        SELECT identity_id, position, template_id, card_id, source_label, path, sha256, batch, created_at, dimension,
+            vector FROM templates""",
+    "DROP TABLE templates",
+    "ALTER TABLE templates_of_spaces RENAME TO templates",
+)
+
 Migrations = Sequence[Sequence[str]]
-MIGRATIONS: Migrations = (_VERSION_1, _VERSION_2)
+MIGRATIONS: Migrations = (_VERSION_1, _VERSION_2, _VERSION_3)
 
 
 def version_of(db: sqlite3.Connection, *, known: int) -> int:

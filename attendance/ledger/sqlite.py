@@ -23,9 +23,20 @@ from attendance.ledger import bulk, connection, rows, schema
 from attendance.ledger.counting import chain_of, changes, counted_in_order, order_of
 from attendance.ledger.digests import Digest, digest_of
 from attendance.ledger.instants import from_text, to_text
-from attendance.ledger.port import EVERYTHING, Kind, Ledger, PersonVersion, PunchQuery, Recorded, Setting
+from attendance.ledger.port import (
+    EVERYTHING,
+    TEMPLATES,
+    Kind,
+    Ledger,
+    PersonVersion,
+    PunchQuery,
+    Recorded,
+    Setting,
+    revision_of,
+)
 from attendance.ledger.rows import Record, Seen
 from attendance.ledger.rules import Rules, SiteRules, attendance_row
+from attendance.ledger.spaces import shelved_apart
 from attendance.ledger.sqlite_registry import SqliteRegistry
 from attendance.types import AttendanceRow, Person, Punch, Template
 
@@ -154,8 +165,7 @@ class SqliteLedger(SqliteRegistry, Ledger):
 
     def setting(self, key: str) -> Setting | None:
         with self._reading() as db:
-            row = db.execute("SELECT version, value FROM settings WHERE key = ?", (key,)).fetchone()
-            return None if row is None else Setting(key, row["version"], json.loads(row["value"]))
+            return _setting(db, key)
 
     def put_setting(self, setting: Setting) -> bool:
         with self._writing() as db:
@@ -320,7 +330,13 @@ def _read_people(db: sqlite3.Connection, where: str, values: Sequence[str]) -> l
     for row in db.execute(f"SELECT {rows.TEMPLATE} FROM templates {where} ORDER BY identity_id, position", values):
         templates.setdefault(row["identity_id"], []).append(rows.template(row))
     found = db.execute(f"SELECT {rows.PERSON} FROM people {where} ORDER BY identity_id", values)
-    return [rows.person(row, templates.get(row["identity_id"], [])) for row in found]
+    space = revision_of(_setting(db, TEMPLATES)).space
+    return [shelved_apart(rows.person(row, templates.get(row["identity_id"], [])), space) for row in found]
+
+
+def _setting(db: sqlite3.Connection, key: str) -> Setting | None:
+    row = db.execute("SELECT version, value FROM settings WHERE key = ?", (key,)).fetchone()
+    return None if row is None else Setting(key, row["version"], json.loads(row["value"]))
 
 
 def _changes(db: sqlite3.Connection, seen: Seen, cooldown_s: float) -> tuple[list[Seen], list[Seen]]:

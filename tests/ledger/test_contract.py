@@ -27,10 +27,11 @@ MOMENT = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
 def plain(person: Person) -> dict[str, Any]:
     """Every field of a person, vectors as bytes, so that two can be compared."""
     values = {field.name: getattr(person, field.name) for field in fields(person)}
-    values["templates"] = [
-        {f.name: getattr(t, f.name) if f.name != "vector" else t.vector.tobytes() for f in fields(t)}
-        for t in person.templates
-    ]
+    for name in ("templates", "shelved"):
+        values[name] = [
+            {f.name: getattr(t, f.name) if f.name != "vector" else t.vector.tobytes() for f in fields(t)}
+            for t in values[name]
+        ]
     return values
 
 
@@ -203,6 +204,60 @@ def test_an_end_after_an_interrupted_writer_raises_too(ledger: Ledger) -> None:
 def test_changes_in_threads_are_all_counted(ledger: Ledger) -> None:
     in_threads(lambda _: [ledger.end_template_change() for _ in range(5)], 4)
     assert ledger.template_revision().revision == 20
+
+
+# Templates of two models side by side
+
+
+def other_card(person: Person) -> Person:
+    """The person's next version, with a template of card-2 for each of card-1."""
+    shelved = tuple(replace(t, card_id="card-2", vector=t.vector[:5]) for t in person.templates)
+    return replace(person, version=person.version + 1, shelved=shelved)
+
+
+def test_one_write_puts_other_templates_into_force_and_back(ledger: Ledger, make_person: MakePerson) -> None:
+    first = make_person(1, templates=2)
+    ledger.insert_person(first)
+    ledger.insert_person(make_person(2))
+    assert ledger.put_in_force("card-1", expected="")
+    second = other_card(first)
+    assert ledger.replace_person(second)
+    assert plain(stored(ledger, "person-01")) == plain(second)
+    versions, revision = ledger.person_versions(), ledger.template_revision().revision
+    assert ledger.put_in_force("card-2", expected="card-1")
+    changed = stored(ledger, "person-01")
+    assert plain(changed) == plain(replace(second, templates=second.shelved, shelved=second.templates))
+    assert ledger.person_versions() == versions
+    assert ledger.template_revision() == TemplateRevision(revision + 1, False, "card-2", "card-1")
+    assert ledger.put_in_force("card-1", expected="card-2")
+    assert [plain(person) for person in ledger.people()] == [plain(second), plain(make_person(2))]
+
+
+def test_what_is_in_force_changes_only_from_what_was_expected(ledger: Ledger, make_person: MakePerson) -> None:
+    ledger.begin_template_change()
+    assert ledger.put_in_force("card-1", expected="")
+    assert not ledger.put_in_force("card-2", expected="")
+    assert not ledger.put_in_force("card-3", expected="card-2")
+    assert ledger.template_revision() == TemplateRevision(1, True, "card-1", "")
+    ledger.end_template_change()
+    ledger.begin_template_change()
+    ledger.end_template_change()
+    assert ledger.template_revision().space == "card-1"
+
+
+def test_two_templates_of_one_id_and_one_model_are_an_error(ledger: Ledger, make_person: MakePerson) -> None:
+    person = make_person(1, templates=1)
+    ledger.put_in_force("card-2", expected="")
+    with pytest.raises(LedgerError):
+        ledger.insert_person(replace(person, shelved=person.templates))
+    assert ledger.person_versions() == {}
+
+
+def test_imported_people_keep_what_is_shelved(ledger: Ledger, make_person: MakePerson) -> None:
+    ledger.put_in_force("card-1", expected="")
+    person = other_card(make_person(1, templates=2))
+    assert ledger.import_people([person]) == 1
+    assert plain(stored(ledger, "person-01")) == plain(person)
 
 
 # Punches

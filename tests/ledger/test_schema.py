@@ -8,9 +8,11 @@ import sqlite3
 import stat
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from attendance.errors import SchemaError
@@ -60,6 +62,7 @@ def test_a_file_of_version_1_opens(sqlite_path: Path) -> None:
 @pytest.mark.parametrize(("version", "sha256"), [
     (1, "b544a2362839cd74d36f6e9affbfebd68a8c4da215f43dc7f58169070df109aa"),
     (2, "6d1d575206071aa378865f1ac4df7bd799e0fc1fa73b4391ba6626bce7c66983"),
+    (3, "2f0e816e3cc82ca65ca670b3c6936d694b9ba85205c384594b68f2ae9992c1d0"),
 ])  # fmt: skip
 def test_a_version_stays_as_it_was_released(version: int, sha256: str) -> None:
     assert hashlib.sha256("\n".join(schema.MIGRATIONS[version - 1]).encode()).hexdigest() == sha256
@@ -73,28 +76,40 @@ def test_version_2_makes_room_for_the_registry_and_forgets_no_rule(
         assert [ledger.registered(register) for register in Register] == [[], [], []]
         assert ledger.put_registered(Register.SITES, Registered("main", 1, {"time_zone": "Europe/Berlin"}))
         assert [row.rules for row in ledger.attendance()] == ["v1 cooldown=300 zone=Europe/Berlin"] * 2
-    assert versions(sqlite_path) == [1, 2]
-    assert versions(sqlite_path.with_name("ledger.sqlite.before-v2")) == [1]
+    assert versions(sqlite_path) == [1, 2, 3]
+    assert versions(sqlite_path.with_name("ledger.sqlite.before-v3")) == [1]
     assert "counted anew" not in caplog.text
+
+
+def test_version_3_lets_one_photo_have_templates_of_two_models(sqlite_path: Path) -> None:
+    with SqliteLedger(version_1(sqlite_path), cooldown_s=300.0, time_zones={}) as ledger:
+        first, _ = ledger.people()
+        mine = first.templates[0]
+        assert ledger.put_in_force(mine.card_id, expected="")
+        other = replace(mine, card_id="other", vector=np.array([1.0, 0.0], np.float32))
+        assert ledger.replace_person(replace(first, version=first.version + 1, shelved=(other,)))
+        found = ledger.people()[0]
+        assert [t.card_id for t in found.templates] == [mine.card_id]
+        assert [(t.template_id, t.vector.tolist()) for t in found.shelved] == [(mine.template_id, [1.0, 0.0])]
 
 
 def test_an_older_file_moves_up_and_leaves_a_copy(sqlite_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     version_1(sqlite_path)
     with caplog.at_level(logging.WARNING):
         assert upgraded(sqlite_path, ADDED) == 1
-    copy = sqlite_path.with_name("ledger.sqlite.before-v3")
-    assert (versions(sqlite_path), versions(copy)) == ([1, 2, 3], [1])
+    copy = sqlite_path.with_name("ledger.sqlite.before-v4")
+    assert (versions(sqlite_path), versions(copy)) == ([1, 2, 3, 4], [1])
     assert str(copy) in caplog.text
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with closing(sqlite3.connect(sqlite_path)) as db:
         assert db.execute("SELECT identity_id, badge FROM people").fetchall() == [("person-01", ""), ("person-02", "")]
-    assert upgraded(sqlite_path, ADDED) == 3
+    assert upgraded(sqlite_path, ADDED) == 4
 
 
 def test_a_new_file_takes_every_step_and_leaves_no_copy(tmp_path: Path) -> None:
     path = tmp_path / "new.sqlite"
     assert upgraded(path, ADDED) == 0
-    assert versions(path) == [1, 2, 3]
+    assert versions(path) == [1, 2, 3, 4]
     assert [file.name for file in tmp_path.iterdir()] == ["new.sqlite"]
 
 
@@ -111,7 +126,7 @@ def test_a_newer_file_is_refused_and_left_alone(sqlite_path: Path, make_punch: C
     version_1(sqlite_path)
     upgraded(sqlite_path, ADDED)
     content = sqlite_path.read_bytes()
-    with pytest.raises(SchemaError, match=r"version 2 or lower, got 3: .*install that release") as caught:
+    with pytest.raises(SchemaError, match=r"version 3 or lower, got 4: .*install that release") as caught:
         SqliteLedger(sqlite_path, cooldown_s=300.0, time_zones={})
     assert "\n" not in str(caught.value)
     assert sqlite_path.read_bytes() == content

@@ -33,8 +33,9 @@ def moment(value: datetime) -> datetime:
 
 
 def person_document(person: Person) -> Document:
-    """A person with templates, ``_id`` the identity id; LedgerError for two templates of one id."""
-    ids = [template.template_id for template in person.templates]
+    """A person with templates, those in force first; ``_id`` the identity id. LedgerError for two of one id."""
+    templates = (*person.templates, *person.shelved)
+    ids = [(template.card_id, template.template_id) for template in templates]
     if len(set(ids)) < len(ids):
         raise LedgerError(f"the templates of a person must have ids of their own, got one twice among {len(ids)}")
     return {
@@ -55,12 +56,12 @@ def person_document(person: Person) -> Document:
             "at": moment(person.consent.at),
             "by": person.consent.by,
         },
-        "templates": [_template_document(template) for template in person.templates],
+        "templates": [_template_document(template) for template in templates],
     }
 
 
 def person(document: Document) -> Person:
-    """The person of a document that `person_document` made."""
+    """The person of a document that `person_document` made, with all templates as if they were in force."""
     consent = document["consent"]
     return Person(
         identity_id=document["_id"],

@@ -24,6 +24,7 @@ from attendance.ledger.mongo.registry import MongoRegistry
 from attendance.ledger.port import EVERYTHING, Kind, Ledger, PersonVersion, PunchQuery, Recorded, Setting
 from attendance.ledger.rows import SITE_OF_PUNCH, Record
 from attendance.ledger.rules import Rules
+from attendance.ledger.spaces import shelved_apart
 from attendance.types import AttendanceRow, Person, Punch
 
 _IDS_PER_QUERY = 1000
@@ -101,6 +102,16 @@ class MongoLedger(MongoRegistry, Ledger):
         return found[0] if found else None
 
     def people(self, identity_ids: Sequence[str] | None = None) -> list[Person]:
+        space = self.template_revision().space
+        while True:
+            found = self._with_all_templates(identity_ids)
+            now = self.template_revision().space
+            # What is no longer in force may be deleted as soon as something else is.
+            if now == space:
+                return [shelved_apart(person, space) for person in found]
+            space = now
+
+    def _with_all_templates(self, identity_ids: Sequence[str] | None) -> list[Person]:
         with self._talking():
             if identity_ids is None:
                 return [documents.person(each) for each in self._people.find().sort("_id", 1)]
