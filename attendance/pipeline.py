@@ -235,3 +235,11 @@ class LivePath:
             candidates = self._gallery.nearest(track.fused()[None, :], k=2)[0]
         with self._reader.timed("decide"):
             return decide(candidates, rule, frames=len(track.vectors))
+
+
+def process_together(work: Sequence[tuple[LivePath, Frame]]) -> list[FrameResult]:
+    """The next frame of several cameras, each with its own path: one result per camera, in order.
+
+    The results are those of each path by itself; a path may appear once.
+    """
+    return [path.process(frame) for path, frame in work]
