@@ -162,10 +162,15 @@ class DuplicateTail:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A person of the gallery and the cosine similarity of their templates' mean direction to the query."""
+    """A person of the gallery and the cosine similarity of their templates' mean direction to the query.
+
+    ``rejected`` is the cosine of the query to the nearest face of which was said that it is not this person's; None
+    where there is no such face.
+    """
 
     identity_id: str
     similarity: float
+    rejected: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +178,8 @@ class Decision:
     """The open-set decision on one query: the nearest person, the next one, and what follows.
 
     ``margin`` is best minus runner-up, None without a runner-up. ``reason`` is a code: ``match``,
-    ``below_threshold``, ``margin``, ``look_alike``, ``empty_gallery``. ``threshold`` is the similarity that was needed:
-    at this lead, of so many frames.
+    ``below_threshold``, ``margin``, ``look_alike``, ``rejected``, ``empty_gallery``. ``threshold`` is the similarity
+    that was needed: at this lead, of so many frames.
     """
 
     outcome: Outcome
@@ -274,7 +279,9 @@ class Person:
     """One enrolled person: a single document together with its templates.
 
     ``version`` counts the writes of the document, from 1. ``subject_ref`` is random and all that punches know.
-    ``templates`` are those in force; ``shelved`` those that another model, or another key, made: kept, and not compared.
+    ``templates`` are those in force; ``shelved`` those that another model, or key, made: kept, and not compared.
+    ``rejected`` are faces of which somebody said that they are not this person's: a query nearer to one of them than to
+    the person is not taken for them. They go when the person goes.
     """
 
     identity_id: str
@@ -291,6 +298,7 @@ class Person:
     deactivated_at: datetime | None = None
     templates: tuple[Template, ...] = ()
     shelved: tuple[Template, ...] = ()
+    rejected: tuple[Template, ...] = ()
 
     def __post_init__(self) -> None:
         require_utc("Person.created_at", self.created_at)

@@ -36,10 +36,9 @@ def insert_people(db: sqlite3.Connection, people: Iterable[Person]) -> int:
 
 
 def insert_templates(db: sqlite3.Connection, person: Person) -> None:
-    """Insert the templates of a person who has none, those in force first."""
-    db.executemany(
-        f"INSERT INTO templates ({rows.TEMPLATE}) VALUES ({rows.holes(rows.TEMPLATE)})", rows.template_rows(person)
-    )
+    """Insert the templates of a person who has none, those in force first, and the faces that are not theirs."""
+    for table, values in (("templates", rows.template_rows(person)), ("rejected", rows.rejected_rows(person))):
+        db.executemany(f"INSERT INTO {table} ({rows.TEMPLATE}) VALUES ({rows.holes(rows.TEMPLATE)})", values)
 
 
 def insert_punches(db: sqlite3.Connection, punches: Sequence[rows.Record]) -> int:

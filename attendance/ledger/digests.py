@@ -42,6 +42,7 @@ def people_digest(people: Iterable[Person]) -> Digest:
         (
             *rows.person_row(person),
             *rows.template_rows(person),
+            *(("rejected", *row) for row in rows.rejected_rows(person)),
         )
         for person in people
     )

@@ -90,8 +90,8 @@ def person_row(person: Person) -> tuple[Any, ...]:
     )
 
 
-def person(row: sqlite3.Row, templates: Sequence[Template]) -> Person:
-    """A person from a row of the `PERSON` columns and their templates."""
+def person(row: sqlite3.Row, templates: Sequence[Template], rejected: Sequence[Template] = ()) -> Person:
+    """A person from a row of the `PERSON` columns, their templates, and the faces that are not theirs."""
     return Person(
         identity_id=row["identity_id"],
         subject_ref=row["subject_ref"],
@@ -111,6 +111,7 @@ def person(row: sqlite3.Row, templates: Sequence[Template]) -> Person:
         active_to=_day(row["active_to"]),
         deactivated_at=None if row["deactivated_at"] is None else from_text(row["deactivated_at"]),
         templates=tuple(templates),
+        rejected=tuple(rejected),
     )
 
 
@@ -135,6 +136,11 @@ def template_rows(person: Person) -> list[tuple[Any, ...]]:
     """The `TEMPLATE` columns of all of a person's templates, those in force first."""
     templates = (*person.templates, *person.shelved)
     return [template_row(person.identity_id, i, template) for i, template in enumerate(templates)]
+
+
+def rejected_rows(person: Person) -> list[tuple[Any, ...]]:
+    """The `TEMPLATE` columns of the faces that are not this person's."""
+    return [template_row(person.identity_id, i, face) for i, face in enumerate(person.rejected)]
 
 
 def template(row: sqlite3.Row) -> Template:

@@ -144,8 +144,27 @@ _VERSION_3 = (
     "ALTER TABLE templates_of_spaces RENAME TO templates",
 )
 
+# Faces of which was said that they are not this person's.
+_VERSION_4 = (
+    """CREATE TABLE rejected (
+        identity_id TEXT NOT NULL REFERENCES people (identity_id) ON DELETE CASCADE,
+        position INTEGER NOT NULL,
+        template_id TEXT NOT NULL,
+        card_id TEXT NOT NULL,
+        source_label TEXT NOT NULL,
+        path TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        batch TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        dimension INTEGER NOT NULL,
+        vector BLOB NOT NULL CHECK (length(vector) = 4 * dimension),
+        PRIMARY KEY (identity_id, position),
+        UNIQUE (identity_id, card_id, template_id)
+    )""",
+)
+
 Migrations = Sequence[Sequence[str]]
-MIGRATIONS: Migrations = (_VERSION_1, _VERSION_2, _VERSION_3)
+MIGRATIONS: Migrations = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 
 
 def version_of(db: sqlite3.Connection, *, known: int) -> int:

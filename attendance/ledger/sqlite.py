@@ -120,7 +120,8 @@ class SqliteLedger(SqliteRegistry, Ledger):
             )
             if done.rowcount == 0:
                 return False
-            db.execute("DELETE FROM templates WHERE identity_id = ?", (person.identity_id,))
+            for table in ("templates", "rejected"):
+                db.execute(f"DELETE FROM {table} WHERE identity_id = ?", (person.identity_id,))
             bulk.insert_templates(db, person)
             _name_attendance(db, person)
             return True
@@ -326,12 +327,20 @@ def _name_attendance(db: sqlite3.Connection, person: Person) -> None:
 
 
 def _read_people(db: sqlite3.Connection, where: str, values: Sequence[str]) -> list[Person]:
-    templates: dict[str, list[Template]] = {}
-    for row in db.execute(f"SELECT {rows.TEMPLATE} FROM templates {where} ORDER BY identity_id, position", values):
-        templates.setdefault(row["identity_id"], []).append(rows.template(row))
+    templates, rejected = (_read_templates(db, table, where, values) for table in ("templates", "rejected"))
     found = db.execute(f"SELECT {rows.PERSON} FROM people {where} ORDER BY identity_id", values)
     space = revision_of(_setting(db, TEMPLATES)).space
-    return [shelved_apart(rows.person(row, templates.get(row["identity_id"], [])), space) for row in found]
+    return [
+        shelved_apart(rows.person(row, templates.get(row[0], []), rejected.get(row[0], [])), space) for row in found
+    ]
+
+
+def _read_templates(db: sqlite3.Connection, table: str, where: str, values: Sequence[str]) -> dict[str, list[Template]]:
+    """By identity id, from one of the two tables of templates."""
+    templates: dict[str, list[Template]] = {}
+    for row in db.execute(f"SELECT {rows.TEMPLATE} FROM {table} {where} ORDER BY identity_id, position", values):
+        templates.setdefault(row["identity_id"], []).append(rows.template(row))
+    return templates
 
 
 def _setting(db: sqlite3.Connection, key: str) -> Setting | None:

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from attendance.errors import LedgerError
+from attendance.ledger.digests import people_digest
 from attendance.ledger.port import Ledger, PersonVersion, PunchQuery, Recorded, Setting, TemplateRevision
-from attendance.types import AttendanceRow, Consent, Direction, Person, Punch
+from attendance.types import AttendanceRow, Consent, Direction, Person, Punch, Template
 
 MakePerson = Callable[..., Person]
 MakePunch = Callable[..., Punch]
@@ -27,7 +28,7 @@ MOMENT = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
 def plain(person: Person) -> dict[str, Any]:
     """Every field of a person, vectors as bytes, so that two can be compared."""
     values = {field.name: getattr(person, field.name) for field in fields(person)}
-    for name in ("templates", "shelved"):
+    for name in ("templates", "shelved", "rejected"):
         values[name] = [
             {f.name: getattr(t, f.name) if f.name != "vector" else t.vector.tobytes() for f in fields(t)}
             for t in values[name]
@@ -204,6 +205,56 @@ def test_an_end_after_an_interrupted_writer_raises_too(ledger: Ledger) -> None:
 def test_changes_in_threads_are_all_counted(ledger: Ledger) -> None:
     in_threads(lambda _: [ledger.end_template_change() for _ in range(5)], 4)
     assert ledger.template_revision().revision == 20
+
+
+# Faces that are not this person's
+
+
+def with_rejected(person: Person, *, count: int) -> Person:
+    """The person's next version, with so many faces that are not theirs."""
+    vectors = np.random.default_rng(3).standard_normal((count, 128)).astype(np.float32)
+    made = [Template(f"not-{i}", v, "card-1", "", f"{i}.jpg", "a" * 64, "me", MOMENT) for i, v in enumerate(vectors)]
+    return replace(person, version=person.version + 1, rejected=tuple(made))
+
+
+def test_faces_that_are_not_a_persons_are_kept_with_them(ledger: Ledger, make_person: MakePerson) -> None:
+    ledger.insert_person(make_person(1, templates=2))
+    person = with_rejected(make_person(1, templates=2), count=3)
+    assert ledger.replace_person(person)
+    assert plain(stored(ledger, "person-01")) == plain(person)
+    fewer = replace(person, version=3, rejected=person.rejected[1:])
+    assert ledger.replace_person(fewer)
+    assert plain(stored(ledger, "person-01")) == plain(fewer)
+    assert ledger.insert_person(replace(person, identity_id="person-02", subject_ref="ref-02", version=1))
+    assert len(stored(ledger, "person-02").rejected) == 3
+
+
+def test_faces_that_are_not_a_persons_go_with_them(ledger: Ledger, make_person: MakePerson) -> None:
+    ledger.insert_person(make_person(1, templates=1))
+    ledger.replace_person(with_rejected(make_person(1, templates=1), count=1))
+    assert ledger.remove_person("person-01", version=2)
+    assert ledger.insert_person(make_person(1, templates=1))
+    assert stored(ledger, "person-01").rejected == ()
+
+
+def test_a_face_is_not_a_persons_once_only(ledger: Ledger, make_person: MakePerson) -> None:
+    ledger.insert_person(make_person(1))
+    person = with_rejected(make_person(1), count=1)
+    with pytest.raises(LedgerError):
+        ledger.replace_person(replace(person, rejected=person.rejected * 2))
+    assert plain(stored(ledger, "person-01")) == plain(make_person(1))
+
+
+def test_digests_tell_faces_that_are_not_a_persons_from_templates(make_person: MakePerson) -> None:
+    person = with_rejected(make_person(1), count=1)
+    swapped = replace(person, templates=person.rejected, rejected=())
+    assert len({people_digest([each]) for each in (person, swapped, replace(person, rejected=()))}) == 3
+
+
+def test_imported_people_keep_the_faces_that_are_not_theirs(ledger: Ledger, make_person: MakePerson) -> None:
+    person = with_rejected(make_person(1, templates=1), count=2)
+    assert ledger.import_people([person]) == 1
+    assert plain(stored(ledger, "person-01")) == plain(person)
 
 
 # Templates of two models side by side

@@ -406,12 +406,22 @@ def test_a_kiosks_role_changes_no_person_and_no_punch() -> None:
 
 
 def test_a_newer_schema_is_refused(ledger: MongoLedger, raw: Raw, mongo_url: str) -> None:
-    raw["schema"].insert_one({"_id": 3, "migrated_at": START})
+    raw["schema"].insert_one({"_id": 4, "migrated_at": START})
     try:
-        with pytest.raises(SchemaError, match=r"version 2 or lower, got 3: .*install that release"):
+        with pytest.raises(SchemaError, match=r"version 3 or lower, got 4: .*install that release"):
             opened(mongo_url)
     finally:
-        raw["schema"].delete_one({"_id": 3})
+        raw["schema"].delete_one({"_id": 4})
+
+
+def test_a_document_of_an_older_version_has_no_rejected_faces(
+    ledger: MongoLedger, raw: Raw, make_person: MakePerson
+) -> None:
+    ledger.insert_person(make_person(1, templates=1))
+    raw["people"].update_one({"_id": "person-01"}, {"$unset": {"rejected": ""}})
+    found = ledger.person("person-01")
+    assert found is not None
+    assert (len(found.templates), found.rejected) == (1, ())
 
 
 def test_a_first_opening_that_was_cut_short_is_done_again(own_server: Server, make_punch: MakePunch) -> None:
@@ -420,7 +430,7 @@ def test_a_first_opening_that_was_cut_short_is_done_again(own_server: Server, ma
     with opened(own_server.url("cut")) as ledger:
         assert ledger.record(make_punch(1)).counted
     with MongoClient[dict[str, Any]](own_server.url("cut")) as client:
-        assert [each["_id"] for each in client["cut"]["schema"].find().sort("_id", 1)] == [1, 2]
+        assert [each["_id"] for each in client["cut"]["schema"].find().sort("_id", 1)] == [1, 2, 3]
         client["other"]["invoices"].insert_one({"a": 1})
     with pytest.raises(LedgerError, match="collection invoices"):
         opened(own_server.url("other"))

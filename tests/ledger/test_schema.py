@@ -63,6 +63,7 @@ def test_a_file_of_version_1_opens(sqlite_path: Path) -> None:
     (1, "b544a2362839cd74d36f6e9affbfebd68a8c4da215f43dc7f58169070df109aa"),
     (2, "6d1d575206071aa378865f1ac4df7bd799e0fc1fa73b4391ba6626bce7c66983"),
     (3, "2f0e816e3cc82ca65ca670b3c6936d694b9ba85205c384594b68f2ae9992c1d0"),
+    (4, "178c5b0705832ecda4a109116cadf1d150ebf5ebc96a86d95a1fb08f6e7eb2fd"),
 ])  # fmt: skip
 def test_a_version_stays_as_it_was_released(version: int, sha256: str) -> None:
     assert hashlib.sha256("\n".join(schema.MIGRATIONS[version - 1]).encode()).hexdigest() == sha256
@@ -76,8 +77,8 @@ def test_version_2_makes_room_for_the_registry_and_forgets_no_rule(
         assert [ledger.registered(register) for register in Register] == [[], [], []]
         assert ledger.put_registered(Register.SITES, Registered("main", 1, {"time_zone": "Europe/Berlin"}))
         assert [row.rules for row in ledger.attendance()] == ["v1 cooldown=300 zone=Europe/Berlin"] * 2
-    assert versions(sqlite_path) == [1, 2, 3]
-    assert versions(sqlite_path.with_name("ledger.sqlite.before-v3")) == [1]
+    assert versions(sqlite_path) == [1, 2, 3, 4]
+    assert versions(sqlite_path.with_name("ledger.sqlite.before-v4")) == [1]
     assert "counted anew" not in caplog.text
 
 
@@ -97,19 +98,19 @@ def test_an_older_file_moves_up_and_leaves_a_copy(sqlite_path: Path, caplog: pyt
     version_1(sqlite_path)
     with caplog.at_level(logging.WARNING):
         assert upgraded(sqlite_path, ADDED) == 1
-    copy = sqlite_path.with_name("ledger.sqlite.before-v4")
-    assert (versions(sqlite_path), versions(copy)) == ([1, 2, 3, 4], [1])
+    copy = sqlite_path.with_name("ledger.sqlite.before-v5")
+    assert (versions(sqlite_path), versions(copy)) == ([1, 2, 3, 4, 5], [1])
     assert str(copy) in caplog.text
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with closing(sqlite3.connect(sqlite_path)) as db:
         assert db.execute("SELECT identity_id, badge FROM people").fetchall() == [("person-01", ""), ("person-02", "")]
-    assert upgraded(sqlite_path, ADDED) == 4
+    assert upgraded(sqlite_path, ADDED) == 5
 
 
 def test_a_new_file_takes_every_step_and_leaves_no_copy(tmp_path: Path) -> None:
     path = tmp_path / "new.sqlite"
     assert upgraded(path, ADDED) == 0
-    assert versions(path) == [1, 2, 3, 4]
+    assert versions(path) == [1, 2, 3, 4, 5]
     assert [file.name for file in tmp_path.iterdir()] == ["new.sqlite"]
 
 
@@ -126,7 +127,7 @@ def test_a_newer_file_is_refused_and_left_alone(sqlite_path: Path, make_punch: C
     version_1(sqlite_path)
     upgraded(sqlite_path, ADDED)
     content = sqlite_path.read_bytes()
-    with pytest.raises(SchemaError, match=r"version 3 or lower, got 4: .*install that release") as caught:
+    with pytest.raises(SchemaError, match=r"version 4 or lower, got 5: .*install that release") as caught:
         SqliteLedger(sqlite_path, cooldown_s=300.0, time_zones={})
     assert "\n" not in str(caught.value)
     assert sqlite_path.read_bytes() == content

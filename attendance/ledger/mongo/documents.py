@@ -35,9 +35,10 @@ def moment(value: datetime) -> datetime:
 def person_document(person: Person) -> Document:
     """A person with templates, those in force first; ``_id`` the identity id. LedgerError for two of one id."""
     templates = (*person.templates, *person.shelved)
-    ids = [(template.card_id, template.template_id) for template in templates]
-    if len(set(ids)) < len(ids):
-        raise LedgerError(f"the templates of a person must have ids of their own, got one twice among {len(ids)}")
+    for some in (templates, person.rejected):
+        ids = [(template.card_id, template.template_id) for template in some]
+        if len(set(ids)) < len(ids):
+            raise LedgerError(f"the templates of a person must have ids of their own, got one twice among {len(ids)}")
     return {
         "_id": person.identity_id,
         "subject_ref": person.subject_ref,
@@ -57,6 +58,7 @@ def person_document(person: Person) -> Document:
             "by": person.consent.by,
         },
         "templates": [_template_document(template) for template in templates],
+        "rejected": [_template_document(template) for template in person.rejected],
     }
 
 
@@ -77,6 +79,8 @@ def person(document: Document) -> Person:
         active_to=_day(document["active_to"]),
         deactivated_at=None if document["deactivated_at"] is None else utc(document["deactivated_at"]),
         templates=tuple(_template(each) for each in document["templates"]),
+        # Documents of schema versions 1 and 2 have none.
+        rejected=tuple(_template(each) for each in document.get("rejected", ())),
     )
 
 

@@ -166,6 +166,12 @@ def _version_2(db: Collections) -> None:
         _make(db, name, {"$jsonSchema": validator})
 
 
+def _version_3(db: Collections) -> None:
+    before = _VALIDATORS["people"]
+    faces: Document = {"bsonType": "array", "items": _TEMPLATE}
+    _make(db, "people", {"$jsonSchema": {**before, "properties": {**before["properties"], "rejected": faces}}})
+
+
 def _make(db: Collections, name: str, validator: Document) -> None:
     try:
         db.create_collection(name, validator=validator)
@@ -178,7 +184,7 @@ def _index(name: str, fields: Iterable[str]) -> IndexModel:
     return IndexModel([(field, 1) for field in fields], name=name)
 
 
-MIGRATIONS: Sequence[Migration] = (_version_1, _version_2)
+MIGRATIONS: Sequence[Migration] = (_version_1, _version_2, _version_3)
 
 
 def version_of(db: Collections, *, known: int) -> int:
