@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Self
 from zoneinfo import ZoneInfo
 
 from attendance.config import CameraSection, Settings
-from attendance.errors import LedgerUnavailableError, ModelMismatchError, UsageError
+from attendance.errors import LedgerUnavailableError, ModelError, ModelMismatchError, UsageError
 from attendance.ledger.opening import ledger_url, open_ledger, registered_zones
 from attendance.ledger.port import Ledger
 from attendance.search.chroma import ChromaStore, GraphSettings, ServerStore
 from attendance.search.port import Gallery, GalleryStore
+from attendance.space import Space, mismatch
 from attendance.types import GalleryEntry
 
 # What brings PyTorch, OpenCV or SciPy along is imported where it is used: most commands never need it.
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from attendance.mirror import Mirror, MirrorFollower
     from attendance.operating import Chosen, Measured, RuleKeeper
     from attendance.pipeline import FaceReader, LivePath
+    from attendance.protect import TemplateKey
     from attendance.quality import Limits
     from attendance.stills import StillReader
     from attendance.telemetry import Telemetry
@@ -122,11 +124,76 @@ class App:
         return self._exit.enter_context(MetricsServer(self.telemetry, port=self.settings.metrics.port)).port
 
     @cached_property
+    def noted(self) -> Space | None:
+        """Which templates the ledger says are in force; None where it was never noted. Else the last mirror's."""
+        if not self.has_ledger:
+            return None
+        try:
+            text = self.ledger.template_revision().space
+        except LedgerUnavailableError:
+            from attendance.kept_mirror import load_kept
+
+            kept = load_kept(self.store / "mirror")
+            text = "" if kept is None else kept.space
+        return Space.of(text) if text else None
+
+    @cached_property
+    def space(self) -> Space:
+        """Which templates are in force here: as noted, or else the configured model's, with the configured key.
+
+        People who are enrolled already without a key stay so until their templates are rotated.
+        """
+        if self.noted is not None:
+            return self.noted
+        if not self.template_keys:
+            return Space(self.card.id)
+        if self.has_ledger and any(person.templates for person in self.ledger.people()):
+            _log.warning("model.template_key_file protects nothing yet: run `python -m attendance protect rotate`")
+            return Space(self.card.id)
+        if len(self.template_keys) > 1:
+            raise UsageError("model.template_key_file must hold one key where nobody is enrolled yet: keep one")
+        return Space(self.card.id, self.template_keys[0].fingerprint)
+
+    @cached_property
     def card(self) -> ModelCard:
-        """The card of the configured model."""
+        """The card of the model whose templates are in force, or of the configured one where that was never noted."""
         from attendance.embed.catalogue import find_card
 
-        return find_card(self.settings.model.id, self.models_dir)
+        configured = self.settings.model.id
+        if self.noted is None:
+            return find_card(configured, self.models_dir)
+        if self.noted.model != configured and "id" in self.settings.model.model_fields_set:
+            _log.warning("model.id says %s, the ledger's templates are of %s: that it is", configured, self.noted.model)
+        try:
+            return find_card(self.noted.model, self.models_dir)
+        except ModelError as error:
+            raise ModelError(
+                f"the ledger's templates are of model {self.noted.model}, which cannot be used here: {error}"
+            ) from error
+
+    @cached_property
+    def template_keys(self) -> tuple[TemplateKey, ...]:
+        """The keys of the configured file; none where none is configured."""
+        from attendance.protect import read_keys
+
+        path = self.settings.model.template_key_file
+        return () if path is None else read_keys(path)
+
+    def template_key(self, space: Space) -> TemplateKey | None:
+        """The key of a space's templates, None where there is none; ModelError where it is not held here."""
+        from attendance.protect import key_named
+
+        return key_named(self.template_keys, space.key, path=self.settings.model.template_key_file)
+
+    def turned(self, space: Space) -> App:
+        """An app for other templates of the same ledger: networks and lookups are its own. Closed with this one."""
+        other = type(self)(self.settings)
+        other.noted, other.ledger_timeout_s = space, self.ledger_timeout_s
+        for name in ("telemetry", "time_zones", "reaching_ledger", "detector"):
+            other.__dict__[name] = getattr(self, name)
+        if "ledger" in self.__dict__:
+            other.__dict__["ledger"] = self.ledger
+        return self._exit.enter_context(other)
 
     @cached_property
     def detector(self) -> Detector:
@@ -161,10 +228,19 @@ class App:
 
     @cached_property
     def reader(self) -> FaceReader:
-        """Detector and embedder together."""
+        """Detector and embedder together; what the embedder gives is turned by the key, if there is one."""
         from attendance.pipeline import FaceReader
 
-        return FaceReader(self.detector, self.embedder, timed=self.telemetry.timed)
+        return FaceReader(self.detector, self.protected_embedder, timed=self.telemetry.timed)
+
+    @cached_property
+    def protected_embedder(self) -> Embedder:
+        """The model as everything stored and looked up knows it: turned by the key, if there is one."""
+        if not self.space.key:
+            return self.embedder
+        from attendance.protect import protected
+
+        return protected(self.embedder, self.template_key(self.space))
 
     @property
     def has_ledger(self) -> bool:
@@ -217,7 +293,7 @@ class App:
 
     def _embedded_store(self, lock_wait_s: float) -> ChromaStore:
         return ChromaStore(
-            self.store / "chroma", self.card.id, self.card.dimension, self._graph, lock_wait_s=lock_wait_s
+            self.store / "chroma", self.space.text, self.card.dimension, self._graph, lock_wait_s=lock_wait_s
         )
 
     def _server_store(self, timeout_s: float) -> ServerStore:
@@ -226,7 +302,7 @@ class App:
         search = self.settings.search
         return ServerStore(
             search.url,
-            self.card.id,
+            self.space.text,
             self.card.dimension,
             collection=search.collection,
             owner=owner_of(self.ledger) if self.has_ledger else "",
@@ -251,10 +327,19 @@ class App:
         """The gallery for a writer, in agreement with the ledger; held until the context ends."""
         from attendance.gallery import open_for_writing, owner_of
 
+        self._note_key()
         if self.settings.search.url:
             owner_of(self.ledger, create=True)
         with open_for_writing(self.ledger, self.gallery_store) as gallery:
             yield gallery
+
+    def _note_key(self) -> None:
+        """Have the ledger say by which key the first templates are protected, so that no other one is taken later."""
+        if self.noted is not None or not self.space.key:
+            return
+        if not self.ledger.put_in_force(self.space.text, expected=""):
+            raise ModelMismatchError(mismatch(self.ledger.template_revision().space, self.space.text))
+        self.noted = self.space
 
     def rebuild_gallery(self) -> int:
         """Make the gallery anew from the ledger; its templates."""
@@ -271,7 +356,7 @@ class App:
         return load_mirror(
             self.ledger,
             None if self.settings.search.url else self._embedded_store(READER_WAIT_S).open,
-            card_id=self.card.id,
+            card_id=self.space.text,
             dimension=self.card.dimension,
             max_templates=self.settings.search.mirror_max_templates,
         )
@@ -292,7 +377,7 @@ class App:
             if kept is None:
                 raise
             _log.warning("recognising from the mirror on disk, because: %s", error)
-            mirror = kept.mirror(self.card.id, self.card.dimension)
+            mirror = kept.mirror(self.space.text, self.card.dimension)
         follower = MirrorFollower(
             self.reaching_ledger,
             mirror,
@@ -315,7 +400,7 @@ class App:
         search = self.settings.search
         if search.backend != "chroma":
             return follower.mirror
-        card_id = self.card.id
+        card_id = self.space.text
 
         def templates_of(identity_id: str) -> list[GalleryEntry]:
             person = follower.people.get(identity_id)

@@ -22,6 +22,7 @@ import numpy as np
 from attendance.errors import GalleryDamagedError, GalleryGoneError, ModelMismatchError
 from attendance.ledger.port import Ledger, PersonVersion, Setting
 from attendance.search.port import Gallery, GalleryStore
+from attendance.space import mismatch
 from attendance.types import GalleryEntry, Person
 
 logger = logging.getLogger(__name__)
@@ -65,16 +66,19 @@ class PersonChange:
 
 
 def entries_of(person: Person, card_id: str) -> list[GalleryEntry]:
-    """What of this person belongs in the gallery of model ``card_id``: nothing once they are deactivated.
+    """What of this person belongs in the gallery of the space ``card_id``: nothing once they are deactivated.
 
-    Raises ModelMismatchError when a template was made by another model.
+    Where another space is in force, what is shelved of this one. Raises ModelMismatchError when there are templates of
+    other spaces alone.
     """
     if person.deactivated_at is not None:
         return []
-    for template in person.templates:
+    shelved = [template for template in person.shelved if template.card_id == card_id]
+    templates = shelved if shelved else person.templates
+    for template in templates:
         if template.card_id != card_id:
-            raise ModelMismatchError(_foreign_sentence(template.card_id, card_id))
-    return [GalleryEntry(template.template_id, person.identity_id, template.vector) for template in person.templates]
+            raise ModelMismatchError(mismatch(template.card_id, card_id))
+    return [GalleryEntry(template.template_id, person.identity_id, template.vector) for template in templates]
 
 
 def verify(ledger: Ledger, gallery: Gallery) -> Differences:
@@ -143,13 +147,17 @@ def rebuild(ledger: Ledger, store: GalleryStore) -> int:
 def open_for_writing(ledger: Ledger, store: GalleryStore) -> Iterator[Gallery]:
     """The stored gallery, in agreement with the ledger; one that is missing or damaged is made anew first.
 
+    So is one of another model, or of another key, than the ledger says is in force: whoever switched died before.
+
     Raises LockHeldError, ModelMismatchError, GalleryUnavailableError when its server is away, or GalleryError where
     disk or rights are to blame.
     """
     try:
         with store.open() as gallery:
             reconcile(ledger, gallery)
-    except GalleryDamagedError as error:
+    except (GalleryDamagedError, ModelMismatchError) as error:
+        if isinstance(error, ModelMismatchError) and ledger.template_revision().space != store.card_id:
+            raise
         level = logging.WARNING if ledger.person_versions() else logging.INFO
         logger.log(level, "making the gallery anew from the ledger, because: %s", error)
         rebuild(ledger, store)
@@ -180,8 +188,11 @@ def apply_changes(ledger: Ledger, gallery: Gallery, changes: Sequence[PersonChan
     """Write people to the ledger and then to the gallery; returns the changes that somebody else forestalled.
 
     ``after`` carries version 1 for an insertion and ``before.version + 1`` for a replacement. Raises ModelMismatchError
-    before anything is written.
+    before anything is written, also where other templates than this gallery's are in force meanwhile.
     """
+    in_force = ledger.template_revision().space
+    if in_force not in ("", gallery.card_id):
+        raise ModelMismatchError(mismatch(in_force, gallery.card_id))
     entries = [_entries_or_none(change.after, gallery.card_id) for change in changes]
     refused: list[PersonChange] = []
     upserts: list[GalleryEntry] = []
@@ -283,10 +294,3 @@ def _differ(one: GalleryEntry, other: GalleryEntry) -> bool:
     if one.identity_id != other.identity_id or one.vector.shape != other.vector.shape:
         return True
     return not bool((np.abs(one.vector - other.vector) <= _SAME_VECTOR).all())
-
-
-def _foreign_sentence(found: str, wanted: str) -> str:
-    return (
-        f"the ledger holds templates of model {found}, asked for is {wanted}: set model.id to {found}, or enrol "
-        "everybody into another --store"
-    )

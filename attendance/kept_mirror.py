@@ -44,6 +44,11 @@ class Kept:
     revision: int
     layers: tuple[tuple[str, dict[str, Any]], ...]
 
+    @property
+    def space(self) -> str:
+        """The space of the templates that were in force; empty without any."""
+        return next((template.card_id for each in self.people.values() for template in each.templates), "")
+
     def mirror(self, card_id: str, dimension: int) -> Mirror:
         """The mirror of these people; ModelMismatchError for vectors of another model."""
         gallery = ExactGallery(card_id, dimension)

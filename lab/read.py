@@ -89,6 +89,8 @@ def failures_text(failures: Sequence[Failure], what: str) -> list[str]:
 def open_app(settings: Settings, *, model_flag: str | None) -> App:
     """The configuration's objects; a model that was asked for by flag and does not exist is wrong use."""
     app = App(settings)
+    # A store that lies here by chance has no say in which model is judged.
+    app.noted = None
     known = card_paths(app.models_dir)
     if model_flag is not None and model_flag not in known:
         raise UsageError(f"--model {model_flag}: there is no such model; known are {', '.join(sorted(known))}")

@@ -192,7 +192,7 @@ def undo_batch(arguments: argparse.Namespace, context: Context) -> int:
 def _everybody(app: App) -> Everybody:
     from attendance.audit import everybody
 
-    return everybody(app.ledger.people(), app.card.id)
+    return everybody(app.ledger.people(), app.space.text)
 
 
 def _unseen(app: App, gallery: Everybody, idle: timedelta) -> tuple[list[str], dict[str, int]]:

@@ -224,8 +224,8 @@ def _gallery(app: App, *, dry_run: bool) -> Iterator[Gallery]:
         with app.writing() as stored:
             yield stored
         return
-    gallery = ExactGallery(app.card.id, app.card.dimension)
-    gallery.upsert([entry for person in app.ledger.people() for entry in entries_of(person, app.card.id)])
+    gallery = ExactGallery(app.space.text, app.card.dimension)
+    gallery.upsert([entry for person in app.ledger.people() for entry in entries_of(person, app.space.text)])
     yield gallery
 
 
@@ -253,7 +253,7 @@ def _enrol(
 ) -> tuple[EnrolResult, tuple[int, int], ExactGallery]:
     """Enrol under the lock: what was done, (people, templates) in the gallery, and a mirror of it without probes."""
     label: str = arguments.source_label
-    mirror = ExactGallery(app.card.id, app.card.dimension)
+    mirror = ExactGallery(app.space.text, app.card.dimension)
     with _gallery(app, dry_run=arguments.dry_run) as gallery:
         policy = app.enrol_policy(source_label=label, prune=arguments.prune, dry_run=arguments.dry_run)
         # By everybody who may be in afterwards: a run that goes on from an interrupted one decides as that did.

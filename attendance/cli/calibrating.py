@@ -51,7 +51,7 @@ def calibration_of(app: App) -> Calibration:
     from attendance.calibration import calibrate as measure
     from attendance.gallery import entries_of
 
-    entries = [entry for person in app.ledger.people() for entry in entries_of(person, app.card.id)]
+    entries = [entry for person in app.ledger.people() for entry in entries_of(person, app.space.text)]
     if not entries:
         raise UsageError("nobody is enrolled: there is nothing to calibrate; enrol with build_database.py")
     genuine = app.card.genuine

@@ -150,6 +150,10 @@ class ModelSection(_Section):
     threads: Whole = Field(
         default=2, ge=1, le=256, description="Processor threads of the one pool that the networks share."
     )
+    template_key_file: Path | None = Field(
+        default=None,
+        description="Keys that protect templates, from `protect new-key`; null: they are stored as they are.",
+    )
     mirrors: tuple[str, ...] = Field(
         default=(),
         description="Addresses that hold <id>/<file> of models, asked before their own by `models pull`.",

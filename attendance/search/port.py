@@ -68,7 +68,12 @@ class Gallery(ABC):
 
 
 class GalleryStore(ABC):
-    """Where a gallery is kept between runs: opens it, or replaces it as a whole."""
+    """Where a gallery is kept between runs: opens it, or replaces it as a whole.
+
+    ``card_id`` is the space of its templates: the model's id, and the key's fingerprint where one protects them.
+    """
+
+    card_id: str
 
     @abstractmethod
     def open(self) -> AbstractContextManager[Gallery]:
