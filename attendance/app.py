@@ -20,7 +20,7 @@ from attendance.ledger.port import Ledger
 from attendance.search.chroma import ChromaStore, GraphSettings, ServerStore
 from attendance.search.port import Gallery, GalleryStore
 from attendance.space import Space, mismatch
-from attendance.types import GalleryEntry
+from attendance.types import GalleryEntry, Person
 
 # What brings PyTorch, OpenCV or SciPy along is imported where it is used: most commands never need it.
 if TYPE_CHECKING:
@@ -449,9 +449,10 @@ class App:
         decide = self.settings.decide
         return Chosen(decide.target_fpir, decide.threshold, self.settings.track.min_frames)
 
-    def live_path(self, gallery: Gallery) -> LivePath:
-        """The path for one camera."""
+    def live_path(self, gallery: Gallery, *, people: Callable[[], Mapping[str, Person]] | None = None) -> LivePath:
+        """The path for one camera; ``people`` tells whom the gallery knows, with the faces that are not theirs."""
         from attendance.pipeline import LivePath
+        from attendance.rejected import nobody_rejected, rejected_of
         from attendance.track import Tracker
 
         track = self.settings.track
@@ -467,6 +468,7 @@ class App:
             max_frames=track.max_frames,
             detect_every=track.detect_every,
             whole_every_s=track.whole_every_s,
+            rejected=nobody_rejected if people is None else rejected_of(people, self.space.text),
         )
 
     def quality_limits(self, level: str | None = None) -> Limits:

@@ -12,6 +12,7 @@ MATCH = "match"
 BELOW_THRESHOLD = "below_threshold"
 MARGIN = "margin"
 LOOK_ALIKE = "look_alike"
+REJECTED = "rejected"
 EMPTY_GALLERY = "empty_gallery"
 
 
@@ -68,7 +69,9 @@ def decide(candidates: Sequence[Candidate], rule: Rule, *, frames: int = 0) -> D
 
     The nearest person is known when they are as near as the rule requires at their lead over the runner-up, and lead by
     its margin. A smaller lead makes it ambiguous, and so does an exact tie at any margin: nobody is ever picked by the
-    order of their names. Two look-alikes need a margin of their own. Whoever is less near is unknown.
+    order of their names. Two look-alikes need a margin of their own. Whoever is less near is unknown. Who would be
+    known, but is as near or nearer to a face of which was said that it is not that person's, is ambiguous too: such a
+    face never lets anybody in, and never turns anybody away unasked.
 
     Args:
         candidates: different people of the gallery, each with their cosine to the query, in any order; empty for an
@@ -107,13 +110,16 @@ def _judge(
         return (Outcome.AMBIGUOUS, LOOK_ALIKE) if near else (Outcome.UNKNOWN, BELOW_THRESHOLD)
     if best.similarity < required:
         return Outcome.UNKNOWN, BELOW_THRESHOLD
+    if best.rejected is not None and best.rejected >= best.similarity:
+        return Outcome.AMBIGUOUS, REJECTED
     if lead is not None and (lead < rule.margin or lead == 0.0):
         return Outcome.AMBIGUOUS, MARGIN
     return Outcome.KNOWN, MATCH
 
 
 def _require_numbers(candidates: Sequence[Candidate]) -> None:
-    if any(not math.isfinite(candidate.similarity) for candidate in candidates):
+    told = [c.similarity for c in candidates] + [c.rejected for c in candidates if c.rejected is not None]
+    if not all(math.isfinite(similarity) for similarity in told):
         raise ValueError("similarities must be finite numbers, got NaN or infinity: embeddings must be of unit length")
     if len({candidate.identity_id for candidate in candidates}) != len(candidates):
         raise ValueError("candidates must be different people, got one twice: search for people, not for templates")

@@ -18,6 +18,7 @@ from attendance.decide import Rule, decide
 from attendance.detect.port import Detector
 from attendance.embed.port import Embedder
 from attendance.quality import Limits, judge
+from attendance.rejected import RejectedOf, beside_rejected, nobody_rejected
 from attendance.search.port import Gallery
 from attendance.track import Tracker
 from attendance.types import Decision, Face, Float32, Frame, Outcome, RGBImage
@@ -134,11 +135,13 @@ class LivePath:
         max_frames: int = 10,
         detect_every: int = 1,
         whole_every_s: float = 2.0,
+        rejected: RejectedOf = nobody_rejected,
     ) -> None:
         """``rule`` is asked at every decision, so a threshold that follows the gallery is always the present one.
 
         ``judge_pictures`` counts sharpness and light too, of the frames that a track still wants.
-        ``detect_every`` and ``whole_every_s``: see `Watch`; 1 detects on every frame.
+        ``detect_every`` and ``whole_every_s``: see `Watch`; 1 detects on every frame. ``rejected``: the faces of which
+        was said that they are not a person's.
         """
         self._reader = reader
         self._gallery = gallery
@@ -148,6 +151,7 @@ class LivePath:
         self._judge_pictures = judge_pictures
         self._min_frames = min_frames
         self._max_frames = max_frames
+        self._rejected = rejected
         self._watch = Watch(
             reader.detector, tracker, detect_every=detect_every, whole_every_s=whole_every_s, timed=reader.timed
         )
@@ -232,7 +236,8 @@ class LivePath:
     def _decision(self, track: _Track) -> Decision:
         rule = self._rule()
         with self._reader.timed("search"):
-            candidates = self._gallery.nearest(track.fused()[None, :], k=2)[0]
+            fused = track.fused()
+            candidates = beside_rejected(self._gallery.nearest(fused[None, :], k=2)[0], fused, self._rejected)
         with self._reader.timed("decide"):
             return decide(candidates, rule, frames=len(track.vectors))
 

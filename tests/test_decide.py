@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -151,3 +152,54 @@ TWINS = Rule(
 def test_look_alikes_need_a_margin_of_their_own(similarities: tuple[float, ...], outcome: Outcome, reason: str) -> None:
     decision = decide(people(*similarities), TWINS)
     assert (decision.outcome, decision.reason) == (outcome, reason)
+
+
+@pytest.mark.parametrize(
+    ("similarities", "rejected", "outcome", "reason"),
+    [
+        ((0.75, 0.25), 0.875, AMBIGUOUS, "rejected"),
+        ((0.75, 0.25), 0.75, AMBIGUOUS, "rejected"),
+        ((0.75, 0.25), 0.7421875, KNOWN, "match"),
+        ((0.75, 0.25), -1.0, KNOWN, "match"),
+        ((0.75,), 0.875, AMBIGUOUS, "rejected"),
+        # Never more than was there: neither the near-by stranger nor the tie becomes anything else.
+        ((0.4375, 0.25), 0.875, UNKNOWN, "below_threshold"),
+        ((0.75, 0.6875), 0.5, AMBIGUOUS, "margin"),
+        ((0.75, 0.6875), 0.875, AMBIGUOUS, "rejected"),
+    ],
+)
+def test_who_is_nearer_to_a_rejected_face_is_asked(
+    similarities: tuple[float, ...], rejected: float, outcome: Outcome, reason: str
+) -> None:
+    first, *others = people(*similarities)
+    decision = decide([replace(first, rejected=rejected), *others], Rule(0.5, 0.125))
+    assert (decision.outcome, decision.reason) == (outcome, reason)
+
+
+def test_a_rejected_face_of_the_runner_up_lets_nobody_in() -> None:
+    first, second = people(0.75, 0.6875)
+    decision = decide([first, replace(second, rejected=1.0)], Rule(0.5, 0.125))
+    assert (decision.outcome, decision.reason) == (AMBIGUOUS, "margin")
+
+
+@given(
+    st.lists(COSINES, min_size=1, max_size=4, unique=True),
+    st.lists(st.none() | COSINES, min_size=4, max_size=4),
+    COSINES,
+)
+def test_rejected_faces_never_make_anybody_known(
+    similarities: list[float], rejected: list[float | None], threshold: float
+) -> None:
+    rule = Rule(threshold, 0.03125)
+    bare = decide(people(*similarities), rule)
+    told = [replace(c, rejected=r) for c, r in zip(people(*similarities), rejected, strict=False)]
+    with_faces = decide(told, rule)
+    assert with_faces.outcome in (bare.outcome, AMBIGUOUS)
+    assert (with_faces.outcome is KNOWN) <= (bare.outcome is KNOWN)
+    if bare.outcome is UNKNOWN:
+        assert with_faces.outcome is UNKNOWN
+
+
+def test_a_rejected_similarity_must_be_a_number() -> None:
+    with pytest.raises(ValueError, match="finite"):
+        decide([Candidate("person-01", 0.5, rejected=math.nan)], Rule(0.5, 0.0))

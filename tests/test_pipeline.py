@@ -7,12 +7,14 @@ import pytest
 
 from attendance.decide import Rule
 from attendance.pipeline import FaceReader, LivePath, TrackChange
+from attendance.rejected import nobody_rejected
 from attendance.search.exact import ExactGallery
 from attendance.track import Tracker
 from attendance.types import Frame, GalleryEntry, Outcome, RGBImage
 from tests.fakes import BLUE, GREEN, RED, ColourEmbedder, PatchDetector, at, picture, vector_of
 
 RULE = Rule(threshold=0.95, margin=0.02)
+NEAR_RED = (225, 40, 30)
 
 
 def gallery_of(**colours: tuple[int, int, int]) -> ExactGallery:
@@ -53,6 +55,22 @@ def test_a_known_person_is_reported_once_at_the_third_good_frame_and_embedded_no
     assert decision.best.identity_id == "red"
     assert decision.best.similarity == pytest.approx(1.0, abs=1e-5)
     assert embedder.chips_seen == 3
+
+
+def test_who_is_nearer_to_a_rejected_face_is_asked() -> None:
+    faces = {"red": vector_of(NEAR_RED)[None, :]}
+    path = LivePath(
+        FaceReader(PatchDetector(), ColourEmbedder()),
+        gallery_of(red=RED, green=GREEN),
+        rule=lambda: RULE,
+        tracker=Tracker(),
+        min_frames=3,
+        max_frames=5,
+        rejected=lambda who: faces.get(who, nobody_rejected(who)),
+    )
+    changes = play(path, [*walking(NEAR_RED, 9), *[picture()] * 15, *walking(RED, 9)])
+    assert [str(c.decision.outcome) for _, c in changes if c.decision is not None] == ["ambiguous", "known"]
+    assert [c.decision.reason for _, c in changes if c.decision is not None] == ["rejected", "match"]
 
 
 def test_a_stranger_is_reported_unknown_once_when_all_frames_are_in() -> None:

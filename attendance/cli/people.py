@@ -1,4 +1,4 @@
-"""``people list|show|add|edit|deactivate|remove``."""
+"""``people list|show|add|edit|deactivate|remove``; ``reject`` and ``unreject`` are in `attendance.cli.rejecting`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from attendance.app import App
+from attendance.cli import rejecting
 from attendance.cli.base import EXIT_OK, Context, Parser, add_command, add_group
 from attendance.cli.table import printable, render
 from attendance.errors import LedgerError, UsageError
@@ -33,6 +34,7 @@ def register(commands: Any) -> None:
     )
     show.add_argument("identity_id", metavar="ID")
     _register_changes(sub)
+    rejecting.register(sub)
 
 
 def _register_changes(sub: Any) -> None:
@@ -102,11 +104,13 @@ def show_person(arguments: argparse.Namespace, context: Context) -> int:
         person = existing(app, arguments.identity_id)
     data = _details(person)
     for key, value in data.items():
-        if key != "photos":
+        if key not in ("photos", "rejected"):
             context.say(f"{key:16} {'' if value is None else printable(str(value))}")
     for photo in data["photos"]:
         label = printable(photo["source_label"]) if photo["source_label"] else "no label"
         context.say(f"{'photo':16} {printable(photo['path'])} ({label}, {photo['created_at']})")
+    for face in data["rejected"]:
+        context.say(f"{'not them':16} {face['face']} ({printable(face['path'])}, {face['created_at']})")
     context.write_json(data)
     return EXIT_OK
 
@@ -292,4 +296,5 @@ def _details(person: Person) -> dict[str, Any]:
             }
             for template in person.templates
         ],
+        "rejected": rejecting.rejected_json(person),
     }

@@ -279,7 +279,7 @@ class _Programme:
                 self.context.say(_line(event, label))
 
         return Kiosk(
-            self.app.live_path(self.gallery),
+            self.app.live_path(self.gallery, people=lambda: self.follower.people),
             self.app.reaching_ledger,
             directory=self.follower,
             place=self.app.place(section),

@@ -12,6 +12,7 @@ from attendance.cli.table import render
 from attendance.decide import decide
 from attendance.errors import AttendanceError, UsageError
 from attendance.faces import FaceRule
+from attendance.rejected import beside_rejected, rejected_of
 from attendance.threshold import VERIFY_FAR
 from attendance.types import Decision
 
@@ -56,7 +57,8 @@ def identify(arguments: argparse.Namespace, context: Context) -> int:
         mirror = app.mirror()
         assert reading.vector is not None
         candidates = mirror.gallery.nearest(reading.vector[None, :], k=max(arguments.top_k, 2))[0]
-        decision = decide(candidates, app.rule(mirror.gallery)())
+        of = rejected_of(lambda: mirror.people, mirror.gallery.card_id)
+        decision = decide(beside_rejected(candidates, reading.vector, of), app.rule(mirror.gallery)())
         rows = [
             {
                 "rank": rank,
