@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -31,22 +32,34 @@ MOST_PIECE_PX = 262_144
 PIECE_CROPS = {RNET_SIDE_PX: 64, ONET_SIDE_PX: 16}
 DEVICE_CROPS = 4096
 
-Piece = tuple[int, int, int, int, int]  # level, first image, past the last, first row of windows, past the last
+Piece = tuple[int, int, int, int]  # first image, past the last, first row of windows, past the last
 
 Cut = Callable[[slice, Float32], None]
 """Fills an array (n, side, side, 3) with the crops of a piece of all boxes; called from several threads."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Scan:
+    """Pictures of one size, as integral images (N, H + 1, W + 1, 3), see `pyramid.integral`, and their levels.
+
+    ``first`` is the number of their first one among the pictures of all scans.
+    """
+
+    first: int
+    sums: UInt32
+    levels: Sequence[Level]
+
+
 class Backend(ABC):
-    """Runs the networks, on integral images (N, H + 1, W + 1, 3), see `pyramid.integral`, and on crops."""
+    """Runs the networks, on the pictures of scans and on crops."""
 
     @abstractmethod
-    def windows(self, sums: UInt32, levels: Sequence[Level], least_logit: float) -> list[Float32]:
-        """PNet on every level.
+    def windows(self, scans: Sequence[Scan], least_logit: float) -> list[list[Float32]]:
+        """PNet on every level of every scan.
 
         Returns:
-            One array (N, rows, columns, 5) per level: difference of the logits, four box offsets. The offsets are
-            there where the difference reaches ``least_logit``, and mean nothing elsewhere.
+            Per scan one array (N, rows, columns, 5) per level: difference of the logits, four box offsets. The offsets
+            are there where the difference reaches ``least_logit``, and mean nothing elsewhere.
         """
 
     @abstractmethod
@@ -63,20 +76,28 @@ class ProcessorBackend(Backend):
         self._pnet = FusedPNet(pnet)
         self._nets: dict[int, FusedRNet | FusedONet] = {RNET_SIDE_PX: FusedRNet(rnet), ONET_SIDE_PX: FusedONet(onet)}
 
-    def windows(self, sums: UInt32, levels: Sequence[Level], least_logit: float) -> list[Float32]:
+    def windows(self, scans: Sequence[Scan], least_logit: float) -> list[list[Float32]]:
         """As `Backend.windows`."""
-        maps = [np.empty((sums.shape[0], level.rows, level.columns, WINDOW_HEADS), np.float32) for level in levels]
+        maps = [
+            [np.empty((len(scan.sums), level.rows, level.columns, WINDOW_HEADS), np.float32) for level in scan.levels]
+            for scan in scans
+        ]
+        jobs = [
+            (scan.sums, level, into, piece)
+            for scan, levels in zip(scans, maps, strict=True)
+            for level, into in zip(scan.levels, levels, strict=True)
+            for piece in _pieces(len(scan.sums), level, self._workers.threads)
+        ]
 
-        def run(piece: Piece) -> None:
-            index, first, past, top, bottom = piece
-            level = levels[index]
+        def run(job: tuple[UInt32, Level, Float32, Piece]) -> None:
+            sums, level, into, (first, past, top, bottom) = job
             rows = min(2 * (bottom - top) + 10, level.height - 2 * top)
             picture = np.empty((past - first, rows, level.width, 3), np.float32)
             pyramid.resized_rows(sums[first:past], level.height, 2 * top, picture)
             with torch.inference_mode():
-                maps[index][first:past, top:bottom] = self._pnet(picture, least_logit)
+                into[first:past, top:bottom] = self._pnet(picture, least_logit)
 
-        self._workers.map(run, _pieces(sums.shape[0], levels, self._workers.threads))
+        self._workers.map(run, jobs)
         return maps
 
     def crops(self, side_px: int, count: int, cut: Cut) -> Float32:
@@ -103,19 +124,32 @@ class DeviceBackend(Backend):
         self._pnet = pnet.to(device)
         self._nets: dict[int, nn.Module] = {RNET_SIDE_PX: rnet.to(device), ONET_SIDE_PX: onet.to(device)}
 
-    def windows(self, sums: UInt32, levels: Sequence[Level], least_logit: float) -> list[Float32]:
+    def windows(self, scans: Sequence[Scan], least_logit: float) -> list[list[Float32]]:
         """As `Backend.windows`; offsets are there for every window."""
-        pictures = [np.empty((sums.shape[0], level.height, level.width, 3), np.float32) for level in levels]
+        pictures = [
+            [np.empty((len(scan.sums), level.height, level.width, 3), np.float32) for level in scan.levels]
+            for scan in scans
+        ]
 
-        def resize(job: tuple[int, int]) -> None:
-            index, n = job
-            pyramid.resized_rows(sums[n : n + 1], levels[index].height, 0, pictures[index][n : n + 1])
+        def resize(job: tuple[UInt32, Float32]) -> None:
+            sums, into = job
+            pyramid.resized_rows(sums, into.shape[1], 0, into)
 
-        self._workers.map(resize, [(index, n) for index in range(len(levels)) for n in range(sums.shape[0])])
+        jobs = [
+            (scan.sums[n : n + 1], picture[n : n + 1])
+            for scan, mine in zip(scans, pictures, strict=True)
+            for picture in mine
+            for n in range(len(scan.sums))
+        ]
+        self._workers.map(resize, jobs)
         with torch.inference_mode():
-            found = [self._pnet(self._there(picture)) for picture in pictures]
-            maps = [torch.cat((heads[:, 1:2] - heads[:, :1], heads[:, 2:]), dim=1) for heads in found]
-            return [windows.permute(0, 2, 3, 1).contiguous().cpu().numpy() for windows in maps]
+            return [[self._level(picture) for picture in mine] for mine in pictures]
+
+    def _level(self, picture: Float32) -> Float32:
+        heads = self._pnet(self._there(picture))
+        maps = torch.cat((heads[:, 1:2] - heads[:, :1], heads[:, 2:]), dim=1)
+        windows: Float32 = maps.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return windows
 
     def crops(self, side_px: int, count: int, cut: Cut) -> Float32:
         """As `Backend.crops`."""
@@ -142,20 +176,19 @@ def _nets() -> tuple[PNet, RNet, ONet]:
     return nets
 
 
-def _pieces(count: int, levels: Sequence[Level], threads: int) -> Iterator[Piece]:
-    """Cut all levels of ``count`` images into pieces: bands of one image, or several small images.
+def _pieces(count: int, level: Level, threads: int) -> Iterator[Piece]:
+    """Cut a level of ``count`` images into pieces: bands of one image, or several small images.
 
     A window reads 12 rows and the next one starts 2 below, so a band of windows is exact by itself.
     """
-    for index, level in enumerate(levels):
-        pixels = level.height * level.width
-        together = max(1, PIECE_PX // pixels)
-        bands = threads * -(-pixels // (threads * MOST_PIECE_PX)) if pixels > PIECE_PX and count < threads else 1
-        bands = min(level.rows, max(bands, -(-pixels // MOST_PIECE_PX)))
-        for first in range(0, count, together):
-            for band in range(bands):
-                top, bottom = level.rows * band // bands, level.rows * (band + 1) // bands
-                yield index, first, min(first + together, count), top, bottom
+    pixels = level.height * level.width
+    together = max(1, PIECE_PX // pixels)
+    bands = threads * -(-pixels // (threads * MOST_PIECE_PX)) if pixels > PIECE_PX and count < threads else 1
+    bands = min(level.rows, max(bands, -(-pixels // MOST_PIECE_PX)))
+    for first in range(0, count, together):
+        for band in range(bands):
+            top, bottom = level.rows * band // bands, level.rows * (band + 1) // bands
+            yield first, min(first + together, count), top, bottom
 
 
 def _shares(count: int, most: int, threads: int) -> Iterator[slice]:

@@ -8,19 +8,21 @@ crops of all pictures run together, in pieces spread over the threads.
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
 
 from attendance.detect import boxes as box_math
 from attendance.detect import pyramid
-from attendance.detect.backend import ONET_SIDE_PX, RNET_SIDE_PX, Backend, Cut, DeviceBackend, ProcessorBackend
+from attendance.detect.backend import ONET_SIDE_PX, RNET_SIDE_PX, Backend, Cut, DeviceBackend, ProcessorBackend, Scan
 from attendance.detect.boxes import Int64
 from attendance.detect.port import RefiningDetector
-from attendance.detect.pyramid import Level, UInt32
+from attendance.detect.pyramid import UInt32
 from attendance.detect.workers import Workers
 from attendance.types import Face, Float32, RGBImage
 
@@ -41,6 +43,10 @@ class _Candidates:
 
     images: Int64
     boxes: Float32
+
+    def by_image(self, count: int) -> list[Int64]:
+        """Indices of the boxes of each of ``count`` pictures."""
+        return np.split(np.arange(len(self.images)), np.searchsorted(self.images, np.arange(1, count)))
 
 
 class MtcnnDetector(RefiningDetector):
@@ -80,22 +86,18 @@ class MtcnnDetector(RefiningDetector):
     def detect(self, images: Sequence[RGBImage]) -> list[list[Face]]:
         """Find the faces of each image, best score first; see `Detector.detect`.
 
-        Images of one size run as one batch. One that is smaller than ``min_face_px`` has no faces.
+        All run as one batch, those of one size through PNet too. One smaller than ``min_face_px`` has no faces.
 
         Raises:
             ValueError: an image is not uint8 (H, W, 3), is empty, or is longer than 32,000 pixels on a side.
         """
-        by_size: dict[tuple[int, ...], list[int]] = {}
-        for index, image in enumerate(images):
+        for image in images:
             _check_image(image)
-            by_size.setdefault(image.shape, []).append(index)
+        order = sorted(range(len(images)), key=lambda index: images[index].shape)
         found: list[list[Face]] = [[] for _ in images]
-        for (height, width, _), indices in by_size.items():
-            together = max(1, BATCH_PX // (height * width))
-            for start in range(0, len(indices), together):
-                batch = indices[start : start + together]
-                for index, faces in zip(batch, self._detect_batch([images[i] for i in batch]), strict=True):
-                    found[index] = faces
+        for batch in _batches(order, images):
+            for index, faces in zip(batch, self._detect_batch([images[i] for i in batch]), strict=True):
+                found[index] = faces
         return found
 
     def refine(self, image: RGBImage, boxes: Float32) -> list[Face]:
@@ -118,67 +120,70 @@ class MtcnnDetector(RefiningDetector):
         return faces
 
     def _detect_batch(self, images: list[RGBImage]) -> list[list[Face]]:
-        levels = pyramid.levels(images[0].shape[:2], self._min_face_px, self._scale_factor)
-        if not levels:
-            return [[] for _ in images]
-        sums = self._sums(images)
-        proposals = self._propose(sums, levels)
-        return self._conclude(sums, self._narrow(sums, proposals))
+        """Images of one size lie side by side."""
+        scans = self._scans(images)
+        proposals = self._propose(scans, len(images))
+        return self._conclude(scans, self._narrow(scans, proposals, len(images)), len(images))
 
-    def _sums(self, images: list[RGBImage]) -> UInt32:
+    def _scans(self, images: list[RGBImage]) -> list[Scan]:
         """Integral images, in memory that this thread keeps for its next call: touching new pages costs as much."""
-        height, width, _ = images[0].shape
-        shape = (len(images), height + 1, width + 1, 3)
-        sums: UInt32 | None = getattr(self._kept, "sums", None)
-        if sums is None or sums.shape != shape:
-            sums = np.empty(shape, np.uint32)
-            self._kept.sums = sums if len(images) * height * width <= BATCH_PX else None
-        target = sums
-        self._workers.map(lambda n: pyramid.integral(np.ascontiguousarray(images[n]), target[n]), range(len(images)))
-        return sums
+        lengths = [3 * (image.shape[0] + 1) * (image.shape[1] + 1) for image in images]
+        memory: UInt32 = getattr(self._kept, "sums", np.empty(0, np.uint32))
+        if len(memory) < sum(lengths):
+            memory = np.empty(sum(lengths), np.uint32)
+            self._kept.sums = memory if len(memory) <= 3 * BATCH_PX else np.empty(0, np.uint32)
+        scans: list[Scan] = []
+        used = first = 0
+        for shape, alike in groupby(image.shape for image in images):
+            count = len(list(alike))
+            size = (count, shape[0] + 1, shape[1] + 1, 3)
+            sums = memory[used : used + math.prod(size)].reshape(size)
+            scans.append(Scan(first, sums, pyramid.levels(shape[:2], self._min_face_px, self._scale_factor)))
+            used, first = used + math.prod(size), first + count
+        jobs = [(scan.sums[n], images[scan.first + n]) for scan in scans for n in range(len(scan.sums)) if scan.levels]
+        self._workers.map(lambda job: pyramid.integral(np.ascontiguousarray(job[1]), job[0]), jobs)
+        return [scan for scan in scans if scan.levels]
 
-    def _propose(self, sums: UInt32, levels: list[Level]) -> _Candidates:
+    def _propose(self, scans: list[Scan], count: int) -> _Candidates:
         """Stage one: PNet's windows on all levels, as squares."""
         least = box_math.logit(self._thresholds[0])
-        windows = self._backend.windows(sums, levels, least)
-        found: list[Float32] = [np.empty((0, 4), np.float32)] * len(sums)
+        windows = self._backend.windows(scans, least)
+        found: list[Float32] = [np.empty((0, 4), np.float32)] * count
 
-        def collect(n: int) -> None:
+        def collect(job: tuple[Scan, list[Float32], int]) -> None:
+            scan, levels, n = job
             scored = []
-            for level, maps in zip(levels, windows, strict=True):
+            for level, maps in zip(scan.levels, levels, strict=True):
                 level_found = box_math.window_proposals(maps[n], level.scale, least)
                 scored.append(level_found[box_math.keep_by_union(level_found, LEVEL_OVERLAP)])
             merged = np.concatenate(scored)
             merged = merged[box_math.keep_by_union(merged, UNION_OVERLAP)]
-            found[n] = box_math.squared(box_math.shifted(merged[:, :4], merged[:, 5:], 0))
+            found[scan.first + n] = box_math.squared(box_math.shifted(merged[:, :4], merged[:, 5:], 0))
 
-        self._workers.map(collect, range(len(sums)))
-        return _together(found, sums)
+        jobs = [(s, levels, n) for s, levels in zip(scans, windows, strict=True) for n in range(len(s.sums))]
+        self._workers.map(collect, jobs)
+        return _together(found, scans)
 
-    def _narrow(self, sums: UInt32, proposals: _Candidates) -> _Candidates:
+    def _narrow(self, scans: list[Scan], proposals: _Candidates, count: int) -> _Candidates:
         """Stage two: what RNet keeps, moved by its offsets, as squares."""
-        heads = self._backend.crops(RNET_SIDE_PX, len(proposals.boxes), _cutter(sums, proposals))
+        heads = self._backend.crops(RNET_SIDE_PX, len(proposals.boxes), _cutter(scans, proposals))
         scores = box_math.probability(heads)
         found = []
-        for n in range(len(sums)):
-            mine = np.flatnonzero((proposals.images == n) & (scores > np.float32(self._thresholds[1])))
-            scored = np.column_stack((proposals.boxes[mine], scores[mine]))
-            kept = mine[box_math.keep_by_union(scored, UNION_OVERLAP)]
+        for mine in proposals.by_image(count):
+            likely = mine[scores[mine] > np.float32(self._thresholds[1])]
+            scored = np.column_stack((proposals.boxes[likely], scores[likely]))
+            kept = likely[box_math.keep_by_union(scored, UNION_OVERLAP)]
             found.append(box_math.squared(box_math.shifted(proposals.boxes[kept], heads[kept, 2:], 1)))
-        return _together(found, sums)
+        return _together(found, scans)
 
-    def _conclude(self, sums: UInt32, candidates: _Candidates) -> list[list[Face]]:
+    def _conclude(self, scans: list[Scan], candidates: _Candidates, count: int) -> list[list[Face]]:
         """Stage three: what ONet keeps, with its points, best first."""
-        faces = self._judge(candidates.boxes, _cutter(sums, candidates))
+        faces = self._judge(candidates.boxes, _cutter(scans, candidates))
         found = []
-        for n in range(len(sums)):
-            mine = [
-                face
-                for face, image in zip(faces, candidates.images, strict=True)
-                if image == n and face.score > self._thresholds[2]
-            ]
-            scored = np.array([[*face.box, face.score] for face in mine], np.float32).reshape(-1, 5)
-            found.append([mine[i] for i in box_math.keep_by_smaller(scored, SMALLER_OVERLAP)])
+        for mine in candidates.by_image(count):
+            likely = [faces[i] for i in mine.tolist() if faces[i].score > self._thresholds[2]]
+            scored = np.array([[*face.box, face.score] for face in likely], np.float32).reshape(-1, 5)
+            found.append([likely[i] for i in box_math.keep_by_smaller(scored, SMALLER_OVERLAP)])
         return found
 
     def _judge(self, boxes: Float32, cut: Cut) -> list[Face]:
@@ -189,20 +194,42 @@ class MtcnnDetector(RefiningDetector):
         return [Face(box, float(score), five) for box, score, five in zip(moved, scores, points, strict=True)]
 
 
-def _cutter(sums: UInt32, candidates: _Candidates) -> Cut:
+def _batches(order: Sequence[int], images: Sequence[RGBImage]) -> Iterator[list[int]]:
+    """The indices in their order, in batches of at most ``BATCH_PX`` pixels where one has several."""
+    batch: list[int] = []
+    pixels = 0
+    for index in order:
+        size = images[index].shape[0] * images[index].shape[1]
+        if batch and pixels + size > BATCH_PX:
+            yield batch
+            batch, pixels = [], 0
+        batch.append(index)
+        pixels += size
+    if batch:
+        yield batch
+
+
+def _cutter(scans: Sequence[Scan], candidates: _Candidates) -> Cut:
     """Cuts crops of the candidates out of integral images."""
 
     def cut(piece: slice, crops: Float32) -> None:
-        pyramid.crop(sums, candidates.images[piece], candidates.boxes[piece], crops)
+        images, boxes = candidates.images[piece], candidates.boxes[piece]
+        for scan in scans:
+            start, stop = np.searchsorted(images, (scan.first, scan.first + len(scan.sums)))
+            if start < stop:
+                pyramid.crop(scan.sums, images[start:stop] - scan.first, boxes[start:stop], crops[start:stop])
 
     return cut
 
 
-def _together(found: list[Float32], sums: UInt32) -> _Candidates:
+def _together(found: list[Float32], scans: Sequence[Scan]) -> _Candidates:
     """Boxes of all pictures in one array, without those that lie outside their picture."""
     boxes = np.concatenate(found)
     images = np.repeat(np.arange(len(found)), [len(mine) for mine in found])
-    inside = pyramid.inside(boxes, sums.shape[1] - 1, sums.shape[2] - 1)
+    inside = np.zeros(len(boxes), np.bool_)
+    for scan in scans:
+        start, stop = np.searchsorted(images, (scan.first, scan.first + len(scan.sums)))
+        inside[start:stop] = pyramid.inside(boxes[start:stop], scan.sums.shape[1] - 1, scan.sums.shape[2] - 1)
     return _Candidates(images[inside], boxes[inside])
 
 
