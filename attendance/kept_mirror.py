@@ -90,7 +90,7 @@ class MirrorKeeper:
             self._written, self._failed = (people, revision), False
 
     def _write(self, people: Mapping[str, Person], revision: int) -> None:
-        templates = [template for person in people.values() for template in person.templates]
+        templates = [each for person in people.values() for each in (*person.templates, *_faces(person))]
         header = {
             "format": FORMAT,
             "revision": revision,
@@ -136,7 +136,7 @@ def _kept(header: Mapping[str, Any], vectors: Float32) -> Kept:
     people: dict[str, Person] = {}
     row = 0
     for each in header["people"]:
-        count = len(each["templates"])
+        count = len(each["templates"]) + len(each.get("rejected", ()))
         people[each["identity_id"]] = _person(each, vectors[row : row + count])
         row += count
     if row != len(vectors):
@@ -158,6 +158,7 @@ def _plain(person: Person) -> dict[str, Any]:
         "active_to": text(person.active_to),
         "deactivated_at": text(person.deactivated_at),
         "templates": [[template.template_id, template.card_id] for template in person.templates],
+        "rejected": [[face.template_id, face.card_id] for face in _faces(person)],
     }
 
 
@@ -168,6 +169,12 @@ def _person(each: Mapping[str, Any], vectors: Float32) -> Person:
         return None if each[name] is None else date.fromisoformat(each[name])
 
     created_at = datetime.fromisoformat(each["created_at"])
+    # Files of earlier releases have none.
+    names = (*each["templates"], *each.get("rejected", ()))
+    kept = tuple(
+        Template(template_id, vector, card_id, "", "", "", "", created_at)
+        for (template_id, card_id), vector in zip(names, vectors, strict=True)
+    )
     deactivated_at = each["deactivated_at"]
     return Person(
         identity_id=each["identity_id"],
@@ -179,11 +186,15 @@ def _person(each: Mapping[str, Any], vectors: Float32) -> Person:
         active_from=day("active_from"),
         active_to=day("active_to"),
         deactivated_at=None if deactivated_at is None else datetime.fromisoformat(deactivated_at),
-        templates=tuple(
-            Template(template_id, vector, card_id, "", "", "", "", created_at)
-            for (template_id, card_id), vector in zip(each["templates"], vectors, strict=True)
-        ),
+        templates=kept[: len(each["templates"])],
+        rejected=kept[len(each["templates"]) :],
     )
+
+
+def _faces(person: Person) -> list[Template]:
+    """The faces that are not this person's, as far as they can be compared with their templates."""
+    spaces = {template.card_id for template in person.templates}
+    return [face for face in person.rejected if face.card_id in spaces]
 
 
 def _stacked(templates: list[Template]) -> Float32:

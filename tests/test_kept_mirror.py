@@ -15,7 +15,14 @@ from attendance.errors import LedgerUnavailableError, ModelMismatchError
 from attendance.kept_mirror import MirrorKeeper, load_kept
 from tests.fakes import BLUE, GREEN, RED, at, person
 
-RED_ONE = replace(person("red", RED, BLUE, name="Red ß"), department="Secret", active_from=date(2026, 1, 2))
+NOT_RED = replace(person("other", GREEN).templates[0], template_id="not-1", path="door.jpg")
+FOREIGN = replace(NOT_RED, template_id="not-2", card_id="another", vector=np.ones(3, np.float32))
+RED_ONE = replace(
+    person("red", RED, BLUE, name="Red ß"),
+    department="Secret",
+    active_from=date(2026, 1, 2),
+    rejected=(NOT_RED, FOREIGN),
+)
 GONE = replace(person("gone"), deactivated_at=at(5))
 PEOPLE = {"red": RED_ONE, "green": person("green", GREEN), "gone": GONE}
 LAYERS = [("the ledger's settings kiosk/*", {"decide": {"margin": 0.03}})]
@@ -32,6 +39,9 @@ def test_people_come_back_as_far_as_recognition_needs_them(tmp_path: Path) -> No
         assert getattr(red, name) == getattr(RED_ONE, name)
     assert kept.people["gone"].deactivated_at == at(5)
     assert (red.department, red.consent.by, red.templates[0].path) == ("", "", "")
+    [face] = red.rejected
+    assert (face.template_id, face.card_id, face.path) == ("not-1", NOT_RED.card_id, "")
+    assert face.vector.tobytes() == NOT_RED.vector.tobytes()
     mirror = kept.mirror("colours", 8)
     expected = {t.template_id: t.vector.tobytes() for p in PEOPLE.values() for t in p.templates}
     assert {entry.template_id: entry.vector.tobytes() for entry in mirror.gallery.entries()} == expected
