@@ -515,7 +515,7 @@ class App:
             consent=settings.consent.policy,
             attested_by=self.attested_by(),
             duplicates=settings.enrol.duplicates,
-            duplicate_threshold=self.threshold(people),
+            duplicate_threshold=self.duplicate_threshold(people),
             source_label=source_label,
             prune=prune,
             dry_run=dry_run,
@@ -535,7 +535,19 @@ class App:
         if tail is None or self.settings.decide.threshold is not None:
             return None
         least = least_score(tail.scores, self.settings.enrol.duplicate_rate)
-        return Standing(tail.lead_weight, tail.lead_cap, tail.crowd_weight, tail.from_people, least)
+        return Standing(
+            tail.lead_weight, tail.lead_cap, tail.crowd_weight, tail.from_people, least, tail.everybody_weight
+        )
+
+    def duplicate_threshold(self, people: int) -> float:
+        """The cosine from which on two people of so many may be one, whether they stand out or not.
+
+        Where standing out tells (`standing`), likeness alone must reach what mean directions need: less would raise
+        more false alarms than were asked for, and find nobody else.
+        """
+        standing = self.standing()
+        stricter = standing is not None and people > standing.from_people
+        return self.threshold(people, templates=people + 1 if stricter else 0)
 
     def outlier_limits(self) -> OutlierLimits | None:
         """How near a photo must be to a person's others; None: nobody looks."""

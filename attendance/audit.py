@@ -250,11 +250,13 @@ def _who_stand_out(
     to_nearest = np.einsum("md,md->m", gallery.vectors, gallery.means[nearest[gallery.owner]]).astype(np.float64)
     first = places[:, 0] == nearest[gallery.owner]
     lead = to_nearest - np.where(first, cosines[:, 1], cosines[:, 0])
+    own = np.einsum("md,md->m", gallery.vectors, gallery.means[gallery.owner]).astype(np.float64)
+    everybody = (gallery.vectors @ gallery.means.sum(axis=0) - own - to_nearest) / max(count - 2, 1)
     crowd = np.where(neighbours[nearest, 0] == np.arange(count), alike[nearest, 1], alike[nearest, 0])
     scores = np.array(
         [
-            rule.score(float(s), lead=float(ahead), crowd=float(crowd[who]))
-            for s, ahead, who in zip(to_nearest, lead, gallery.owner, strict=True)
+            rule.score(float(s), lead=float(ahead), crowd=float(crowd[who]), everybody=float(mean))
+            for s, ahead, who, mean in zip(to_nearest, lead, gallery.owner, everybody, strict=True)
         ]
     )
     weights = np.bincount(gallery.owner, minlength=count)

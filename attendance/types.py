@@ -158,6 +158,7 @@ class DuplicateTail:
     lead_cap: float
     crowd_weight: float
     scores: Mapping[float, float]
+    everybody_weight: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

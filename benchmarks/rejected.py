@@ -100,14 +100,14 @@ def _count(
             again.add(photos.person[same], np.array(told, np.bool_))
     own = gallery.nearest(photos.vectors[drawn.probes], k=2) if len(drawn.probes) else []
     for row, each in zip(drawn.probes.tolist(), own, strict=True):
-        who = np.array([photos.person[row]])
+        place = np.array([photos.person[row]])
         truth = f"{int(photos.person[row]):06d}"
         bare = _taken(each, rule) == truth
         kept = _taken(beside_rejected(each, photos.vectors[row], faces_of), rule) == truth
-        before.add(who, np.array([not bare]))
-        missed.add(who, np.array([not kept]))
+        before.add(place, np.array([not bare]))
+        missed.add(place, np.array([not kept]))
         if bare and truth in faces:
-            near.add(who, np.array([not kept]))
+            near.add(place, np.array([not kept]))
 
 
 def _taken(candidates: Sequence[Candidate], rule: Rule) -> str | None:
@@ -136,8 +136,8 @@ def _table(data: Mapping[str, Any]) -> Table:
         columns,
         rows,
         f"{data['draws']} galleries a size, target FPIR {100 * TARGET:g} %: of every stranger who is accepted one "
-        "photo is rejected, so that these are the people who look most like one another. Of their other photos those that "
-        "were accepted as the same person come again. Photos of errata.csv are left out. Intervals: 95 %, drawing "
+        "photo is rejected, so that these are the people who look most like one another. Of their other photos those "
+        "that were accepted as the same person come again. Photos of errata.csv are left out. Intervals: 95 %, drawing "
         "people.",
     )
 

@@ -70,7 +70,7 @@ def audit_gallery(arguments: argparse.Namespace, context: Context) -> int:
     with context.open_store() as app:
         gallery = _everybody(app)
         limits = app.outlier_limits()
-        doubles = double_pairs(gallery, threshold=app.threshold(len(gallery.people)), standing=app.standing())
+        doubles = double_pairs(gallery, threshold=app.duplicate_threshold(len(gallery.people)), standing=app.standing())
         wrong = [] if limits is None else misfits(gallery, limits)
         owners = [gallery.people[place].identity_id for place in gallery.owner.tolist()]
         entries = [GalleryEntry(t.template_id, who, t.vector) for t, who in zip(gallery.templates, owners, strict=True)]

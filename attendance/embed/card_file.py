@@ -85,6 +85,7 @@ class _Duplicates(_Part):
     lead_weight: float = Field(ge=0.0, le=1.0)
     lead_cap: float = Field(ge=0.0, le=2.0)
     crowd_weight: float = Field(ge=0.0, le=1.0)
+    everybody_weight: float = Field(0.0, ge=0.0, le=1.0)
     scores: dict[Share, float] = Field(min_length=2)
 
     @field_validator("scores")

@@ -33,6 +33,8 @@ class Crowd:
         self._everybody = ExactGallery(gallery.card_id, gallery.dimension)
         self._group = ExactGallery(gallery.card_id, gallery.dimension)
         self._vectors: dict[str, dict[str, Float32]] = {}
+        self._directions: dict[str, Float32] = {}
+        self._sum = np.zeros(gallery.dimension, np.float64)
 
     def survey(self, gallery: Gallery, *, without: Collection[str]) -> None:
         """Take what the gallery holds, but for these template ids."""
@@ -84,13 +86,14 @@ class Crowd:
         if rule is None or others < max(rule.from_people, 2):
             return None
         nearest = self._nearest(mean_direction(np.stack(vectors)), without=identity_id)[0].identity_id
-        direction = mean_direction(np.stack(list(self._vectors[nearest].values())))
+        direction = self._directions[nearest]
         crowd = self._nearest(direction, without=nearest, nor=identity_id)[0].similarity
         similarities = [float(vector @ direction) for vector in vectors]
         scores = []
         for vector, similarity in zip(vectors, similarities, strict=True):
             next_best = self._nearest(vector, without=identity_id, nor=nearest)[0].similarity
-            scores.append(rule.score(similarity, lead=similarity - next_best, crowd=crowd))
+            everybody = self._to_everybody(vector, without=(identity_id, nearest))
+            scores.append(rule.score(similarity, lead=similarity - next_best, crowd=crowd, everybody=everybody))
         return Candidate(nearest, max(similarities)), float(np.mean(scores))
 
     def _nearest(self, vector: Float32, *, without: str, nor: str = "") -> list[Candidate]:
@@ -102,6 +105,17 @@ class Crowd:
         ranked = sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))
         return [Candidate(*pair) for pair in ranked if pair[0] not in (without, nor)]
 
+    def _to_everybody(self, vector: Float32, *, without: tuple[str, str]) -> float:
+        """Mean cosine to all people but those named."""
+        left_out = [self._directions[who] for who in without if who in self._directions]
+        total = self._sum - np.sum(left_out, axis=0, dtype=np.float64)
+        return float(vector @ total) / max(len(self._directions) - len(left_out), 1)
+
     def _note(self, entries: Sequence[GalleryEntry]) -> None:
         for entry in entries:
             self._vectors.setdefault(entry.identity_id, {})[entry.template_id] = entry.vector
+        for who in sorted({entry.identity_id for entry in entries}):
+            if who in self._directions:
+                self._sum -= self._directions[who]
+            self._directions[who] = mean_direction(np.stack(list(self._vectors[who].values())))
+            self._sum += self._directions[who]
