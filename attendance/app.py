@@ -5,12 +5,13 @@ from __future__ import annotations
 import getpass
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo
 
 from attendance.config import CameraSection, Settings
@@ -241,6 +242,18 @@ class App:
         from attendance.protect import protected
 
         return protected(self.embedder, self.template_key(self.space))
+
+    def share_processor(self) -> None:
+        """Let the calling thread, which is to do all the vision, have the one pool of ``model.threads``.
+
+        OpenCV works in whichever thread calls it: a pool of its own would slow torch's, which waits spinning.
+        """
+        import cv2
+
+        cv2.setNumThreads(1)
+        torch: Any = sys.modules.get("torch")
+        if torch is not None:
+            torch.set_num_threads(self.settings.model.threads)
 
     @property
     def has_ledger(self) -> bool:
