@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -25,8 +27,16 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 STAGES = ("camera", "detect", "track", "align", "quality", "liveness", "embed", "search", "decide", "ledger")
 """The path's words, as ``stage`` of attendance_stage_seconds; other words are refused."""
 
+TO_PUNCH = "to_punch"
+"""Besides the stages in `Telemetry.times`: from a frame that left its camera to the punch that it brought."""
+
+QUEUES = ("frames", "results")
+"""What waits between threads: frames of a camera for vision, results of vision for the ledger."""
+
 MOST_LABELS = 64
 OTHER = "other"
+
+_KEPT_TIMES = 1000
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _STAGE_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -51,6 +61,38 @@ class _Bounded:
         return value
 
 
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long something took: how often, and seconds in the mean of all and in the slowest 5 % of the last ones."""
+
+    count: int
+    mean_s: float
+    p95_s: float
+
+
+class _Recent:
+    """Counts, sums and the last times of each step, for the percentiles that buckets are too coarse for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._totals: dict[str, tuple[int, float]] = {}
+        self._last: dict[str, deque[float]] = {}
+
+    def add(self, step: str, seconds: float) -> None:
+        with self._lock:
+            count, total = self._totals.get(step, (0, 0.0))
+            self._totals[step] = count + 1, total + seconds
+            self._last.setdefault(step, deque(maxlen=_KEPT_TIMES)).append(seconds)
+
+    def summary(self) -> dict[str, Times]:
+        with self._lock:
+            totals, last = dict(self._totals), {step: sorted(times) for step, times in self._last.items()}
+        return {
+            step: Times(count, total / count, last[step][min(int(0.95 * len(last[step])), len(last[step]) - 1)])
+            for step, (count, total) in totals.items()
+        }
+
+
 class Telemetry:
     """The metrics of one program, in a registry of their own, so that two in one process do not mix."""
 
@@ -59,6 +101,7 @@ class Telemetry:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._camera_ids, self._routes = _Bounded(), _Bounded()
+        self._times = _Recent()
         self._add_path()
         self._add_stores()
         self._add_http()
@@ -78,6 +121,15 @@ class Telemetry:
             buckets=_RECORD_S,
             registry=to,
         )
+        self._from_capture = Histogram(
+            "attendance_capture_to_punch_seconds",
+            "From a frame that left its camera to the punch in the ledger that it brought.",
+            buckets=_RECORD_S,
+            registry=to,
+        )
+        names = ("queue", "camera")
+        self._depth = Gauge("attendance_queue_depth", "What waits between two threads now.", names, registry=to)
+        self._bound = Gauge("attendance_queue_bound", "What may wait there at most.", names, registry=to)
         self._events = Counter("attendance_events", "Events by kind.", ("kind", "camera"), registry=to)
         self._not_recorded = Counter(
             "attendance_punches_not_recorded", "Punches that the ledger could not take.", camera, registry=to
@@ -126,6 +178,7 @@ class Telemetry:
         if stage not in STAGES:
             raise ValueError(f"stage must be one of {', '.join(STAGES)}, got {stage!r}")
         self._stages.labels(stage).observe(seconds)
+        self._times.add(stage, seconds)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -136,9 +189,27 @@ class Telemetry:
         finally:
             self.stage(stage, time.perf_counter() - started)
 
-    def time_to_record(self, seconds: float) -> None:
-        """From the first look at a track to its punch in the ledger."""
+    def time_to_record(self, seconds: float, *, since_capture_s: float | None = None) -> None:
+        """From the first look at a track to its punch in the ledger, and from the frame that brought the punch."""
         self._to_record.observe(seconds)
+        if since_capture_s is not None:
+            self._from_capture.observe(since_capture_s)
+            self._times.add(TO_PUNCH, since_capture_s)
+
+    def queue(self, queue: str, camera_id: str, *, depth: Callable[[], float], bound: Callable[[], float]) -> None:
+        """Ask for a queue's depth and bound whenever metrics are read; both must be quick and must not raise.
+
+        ``queue`` is one of `QUEUES`; ``camera_id`` is empty where all cameras share it.
+        """
+        if queue not in QUEUES:
+            raise ValueError(f"queue must be one of {', '.join(QUEUES)}, got {queue!r}")
+        camera = self._camera_ids(camera_id)
+        self._depth.labels(queue, camera).set_function(depth)
+        self._bound.labels(queue, camera).set_function(bound)
+
+    def times(self) -> dict[str, Times]:
+        """How long each step took so far, and `TO_PUNCH`; what did not happen is left out."""
+        return self._times.summary()
 
     def event(self, kind: str, camera_id: str) -> None:
         """An event of this kind (the contract's ``kind``)."""

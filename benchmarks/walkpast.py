@@ -15,7 +15,8 @@ import json
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,9 +31,11 @@ from attendance.events import EventLog
 from attendance.faces import choose_face
 from attendance.images import read_photo
 from attendance.kiosk import Identifiers, Kiosk
-from attendance.pipeline import TrackView
+from attendance.pipeline import FrameResult
+from attendance.stream import Lane, OnResult, Station, Stream
 from attendance.types import AttendanceRow, Frame, RGBImage
 from benchmarks.lfw import DEFAULT_DATA, HALVES, Lfw, materialise
+from benchmarks.played import Played
 from benchmarks.report import Table, share, write_result
 from benchmarks.walkpast_passes import (
     PHOTOS_AT_LEAST,
@@ -157,7 +160,6 @@ def play_seed(seed: int, draw: Draw, design: dict[str, Any], settings: Settings,
     with App(settings) as app:
         follower = app.follower()
         kiosk = Kiosk(
-            app.live_path(follower.mirror),
             app.ledger,
             directory=follower,
             place=app.place(app.camera(None)),
@@ -166,7 +168,15 @@ def play_seed(seed: int, draw: Draw, design: dict[str, Any], settings: Settings,
             identifiers=Identifiers(lambda: str(uuid.uuid4()), lambda: datetime.now(UTC), f"seed-{seed}"),
             announce=lambda event, label: _note_event(seen[_pass_of(event.observed_at)], event.to_json()),
         )
-        summary = kiosk.run(_frames(app, draw.walks, design), show=_watcher(seen, seed))
+        camera = Played(_frames(app, draw.walks, design), camera_id=app.camera(None).id)
+        station = Station(camera.camera_id, lambda: nullcontext(camera))
+        with Stream([station], telemetry=app.telemetry, prepare=app.share_processor) as stream:
+            stream.open()
+            stream.run([Lane(station, app.live_path(follower.mirror), kiosk)], on_result=_watcher(seen, seed))
+        stream.raise_fault()
+        if station.error is not None:
+            raise station.error
+        summary = kiosk.summary
         for row in app.ledger.attendance():
             seen[_pass_of(row.observed_at)].counted.append(_who(row))
         threshold = app.rule(follower.mirror)().threshold
@@ -193,16 +203,22 @@ def _build_database(people: Path, store: Path, folder: Path) -> dict[str, Any]:
 
 
 def _frames(app: App, walks: Sequence[Walk], design: dict[str, Any]) -> Iterator[Frame]:
-    """The frames of all passes, one after the other, ten minutes apart."""
+    """The frames of all passes, one after the other, ten minutes apart; made while others are looked at."""
     camera_id = app.camera(None).id
-    index = 0
-    for number, walk in enumerate(walks):
-        photo = read_photo(walk.photo, max_pixels=app.settings.enrol.max_pixels).image
-        box = face_box(app, photo)
-        frames = render_pass(photo, box, seed=walk.seed, fps=design["fps"], seconds=design["seconds"])
-        for i, image in enumerate(frames):
-            yield Frame(image, BEGIN + number * APART + timedelta(seconds=i / design["fps"]), index, camera_id)
-            index += 1
+    max_pixels = app.settings.enrol.max_pixels
+    # Found beforehand: the detector is not for two threads.
+    boxes = [face_box(app, read_photo(walk.photo, max_pixels=max_pixels).image) for walk in walks]
+
+    def made() -> Iterator[Frame]:
+        index = 0
+        for number, (walk, box) in enumerate(zip(walks, boxes, strict=True)):
+            photo = read_photo(walk.photo, max_pixels=max_pixels).image
+            frames = render_pass(photo, box, seed=walk.seed, fps=design["fps"], seconds=design["seconds"])
+            for i, image in enumerate(frames):
+                yield Frame(image, BEGIN + number * APART + timedelta(seconds=i / design["fps"]), index, camera_id)
+                index += 1
+
+    return made()
 
 
 def face_box(app: App, photo: RGBImage) -> tuple[float, float, float, float]:
@@ -216,20 +232,19 @@ def face_box(app: App, photo: RGBImage) -> tuple[float, float, float, float]:
     return x1, y1, x2, y2
 
 
-def _watcher(seen: list[Seen], seed: int) -> Callable[[Frame, tuple[TrackView, ...]], bool]:
-    """Notes the faces that the kiosk shows, and says how far it is."""
+def _watcher(seen: list[Seen], seed: int) -> OnResult:
+    """Notes the faces that are seen, and says how far it is."""
     begun: set[int] = set()
 
-    def show(frame: Frame, views: tuple[TrackView, ...]) -> bool:
+    def note(lane: Lane, frame: Frame, result: FrameResult) -> None:
         number = _pass_of(frame.observed_at)
-        seen[number].frames_with_face += bool(views)
-        seen[number].tracks.update(view.track_id for view in views)
+        seen[number].frames_with_face += bool(result.views)
+        seen[number].tracks.update(view.track_id for view in result.views)
         if number not in begun:
             begun.add(number)
             print(f"\rseed {seed}: pass {number + 1} of {len(seen)}", end="", file=sys.stderr, flush=True)
-        return True
 
-    return show
+    return note
 
 
 def _pass_of(moment: datetime) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -14,7 +14,7 @@ import pytest
 from attendance.decide import Rule
 from attendance.errors import LedgerUnavailableError
 from attendance.events import Event, EventLog
-from attendance.kiosk import Identifiers, Kiosk, Place
+from attendance.kiosk import Identifiers, Kiosk, Place, Sighting
 from attendance.ledger.port import Recorded
 from attendance.ledger.sqlite import SqliteLedger
 from attendance.pipeline import FaceReader, LivePath
@@ -51,16 +51,10 @@ def people() -> dict[str, Person]:
     return {"red": person("red", RED, name="Red"), "green": person("green", GREEN)}
 
 
-def kiosk_of(
-    people: dict[str, Person],
-    ledger: SqliteLedger,
-    events: EventLog | None = None,
-    said: list[str] | None = None,
-    telemetry: Telemetry | None = None,
-) -> Kiosk:
+def path_of(people: dict[str, Person]) -> LivePath:
     gallery = ExactGallery("colours", 8)
     gallery.upsert([GalleryEntry(t.template_id, who, t.vector) for who, p in people.items() for t in p.templates])
-    path = LivePath(
+    return LivePath(
         FaceReader(PatchDetector(), ColourEmbedder()),
         gallery,
         rule=lambda: Rule(0.95, 0.02),
@@ -68,6 +62,15 @@ def kiosk_of(
         min_frames=3,
         max_frames=5,
     )
+
+
+def kiosk_of(
+    people: dict[str, Person],
+    ledger: SqliteLedger,
+    events: EventLog | None = None,
+    said: list[str] | None = None,
+    telemetry: Telemetry | None = None,
+) -> Kiosk:
     numbers = itertools.count(1)
 
     def announce(event: Event, label: str) -> None:
@@ -75,7 +78,6 @@ def kiosk_of(
             said.append(f"{event.kind} {label}")
 
     return Kiosk(
-        path,
         ledger,
         directory=Everybody(people),
         place=PLACE,
@@ -100,8 +102,17 @@ def passing(colour: tuple[int, int, int], *, start_s: float = 0.0) -> list[Frame
     return [Frame(image, at(start_s + 0.1 * i), i, "camera-1") for i, image in enumerate(images)]
 
 
-def run(kiosk: Kiosk, frames: list[Frame]) -> None:
-    kiosk.run(frames, show=lambda frame, views: True)
+def sightings(path: LivePath, frames: list[Frame]) -> list[Sighting]:
+    """What the frames bring, ended tracks included."""
+    changes = [change for frame in frames for change in path.process(frame).changes]
+    return [Sighting(change, first_seen_s=0.0, captured_s=0.0) for change in (*changes, *path.finish())]
+
+
+def run(kiosk: Kiosk, path: LivePath, frames: list[Frame]) -> None:
+    for frame in frames:
+        kiosk.note_frame(frame)
+    for sighting in sightings(path, frames):
+        kiosk.settle(sighting)
 
 
 def test_a_known_person_is_punched_once_and_then_repeats_until_the_cooldown_is_over(
@@ -109,7 +120,7 @@ def test_a_known_person_is_punched_once_and_then_repeats_until_the_cooldown_is_o
 ) -> None:
     said: list[str] = []
     kiosk = kiosk_of(people, ledger, said=said)
-    run(kiosk, passing(RED) + passing(RED, start_s=60) + passing(RED, start_s=301))
+    run(kiosk, path_of(people), passing(RED) + passing(RED, start_s=60) + passing(RED, start_s=301))
     assert said == ["punch Red", "repeat Red", "punch Red"]
     punches = ledger.punches()
     assert [(p.subject_ref, p.journal_id, p.journal_counter) for p in punches] == [
@@ -135,7 +146,7 @@ def test_every_event_is_one_line_with_the_contracts_keys(
     path = tmp_path / "events.jsonl"
     path.write_text('{"before": true}\n', encoding="utf-8")
     with EventLog(path) as events:
-        run(kiosk_of(people, ledger, events), passing(RED) + passing(BLUE, start_s=30))
+        run(kiosk_of(people, ledger, events), path_of(people), passing(RED) + passing(BLUE, start_s=30))
     before, known, unknown = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert before == {"before": True}
     assert list(known) == KEYS
@@ -156,7 +167,7 @@ def test_a_punch_that_cannot_be_stored_is_shown_counted_and_a_failure(
     full = FullLedger(tmp_path / "full.sqlite", cooldown_s=300.0, time_zones={})
     with full, EventLog(tmp_path / "e.jsonl") as events:
         kiosk = kiosk_of(people, full, events, said)
-        run(kiosk, passing(RED))
+        run(kiosk, path_of(people), passing(RED))
     assert said == ["refused Red"]
     event = json.loads((tmp_path / "e.jsonl").read_text(encoding="utf-8"))
     assert (event["kind"], event["reason"], event["identity_id"]) == ("refused", "not_recorded", "red")
@@ -178,30 +189,14 @@ def test_a_person_outside_their_dates_is_refused_and_not_stored(
         active_from=first, active_to=last, templates=red.templates,
     )  # fmt: skip
     kiosk = kiosk_of({**people, "red": dated}, ledger)
-    run(kiosk, passing(RED))
+    run(kiosk, path_of(people), passing(RED))
     assert kiosk.summary.kinds == {kind: 1}
     assert len(ledger.punches()) == (1 if kind is EventKind.PUNCH else 0)
 
 
-def test_a_closed_window_ends_the_run_and_still_decides_who_was_in_view(
-    people: dict[str, Person], ledger: SqliteLedger
-) -> None:
-    kiosk = kiosk_of(people, ledger)
-    shown: list[int] = []
-
-    def show(frame: Frame, views: object) -> bool:
-        shown.append(frame.index)
-        return len(shown) < 2
-
-    kiosk.run(passing(RED), show=show)
-    assert shown == [0, 1]
-    assert kiosk.summary.frames == 2
-    assert kiosk.summary.kinds == {EventKind.PUNCH: 1}
-
-
 def test_nobody_in_view_brings_no_event(people: dict[str, Person], ledger: SqliteLedger) -> None:
     kiosk = kiosk_of(people, ledger)
-    run(kiosk, [Frame(picture(), at(i), i, "camera-1") for i in range(5)])
+    run(kiosk, path_of(people), [Frame(picture(), at(i), i, "camera-1") for i in range(5)])
     assert kiosk.summary.kinds == {}
     assert kiosk.summary.frames == 5
 
@@ -212,7 +207,7 @@ def test_events_that_cannot_be_written_are_counted_and_the_punch_is_still_record
 ) -> None:
     with EventLog(Path("/dev/full")) as events:
         kiosk = kiosk_of(people, ledger, events)
-        run(kiosk, passing(RED))
+        run(kiosk, path_of(people), passing(RED))
     assert len(ledger.attendance()) == 1
     assert kiosk.summary.events_lost == 1
     assert kiosk.summary.failed
@@ -221,9 +216,9 @@ def test_events_that_cannot_be_written_are_counted_and_the_punch_is_still_record
 def test_what_happens_is_told_to_prometheus(people: dict[str, Person], ledger: SqliteLedger, tmp_path: Path) -> None:
     told, lost = Telemetry(), Telemetry()
     with EventLog(Path("/dev/full")) as events:
-        run(kiosk_of(people, ledger, events, telemetry=told), passing(RED) + passing(RED, start_s=60))
+        run(kiosk_of(people, ledger, events, telemetry=told), path_of(people), passing(RED) + passing(RED, start_s=60))
     with FullLedger(tmp_path / "full.sqlite", cooldown_s=300.0, time_zones={}) as full:
-        run(kiosk_of(people, full, telemetry=lost), passing(RED))
+        run(kiosk_of(people, full, telemetry=lost), path_of(people), passing(RED))
 
     def value(telemetry: Telemetry, name: str, **labels: str) -> float | None:
         return telemetry.registry.get_sample_value(f"attendance_{name}", labels)
@@ -236,3 +231,65 @@ def test_what_happens_is_told_to_prometheus(people: dict[str, Person], ledger: S
     assert value(lost, "events_total", kind="refused", camera="camera-1") == 1
     assert value(lost, "punches_not_recorded_total", camera="camera-1") == 1
     assert value(lost, "time_to_record_seconds_count") == 0
+
+
+class Interrupted(SqliteLedger):
+    """A ledger in front of which something else happens: ``meanwhile`` is called in the middle of a punch."""
+
+    meanwhile: Callable[[], None]
+
+    def record(self, punch: Punch) -> Recorded:
+        self.meanwhile()
+        return super().record(punch)
+
+
+def interrupted(folder: Path, people: dict[str, Person], meanwhile: Callable[[], None]) -> Interrupted:
+    ledger = Interrupted(folder / "i.sqlite", cooldown_s=300.0, time_zones={"main": ZoneInfo("UTC")})
+    for one in people.values():
+        ledger.insert_person(one)
+    ledger.meanwhile = meanwhile
+    return ledger
+
+
+def test_what_is_given_up_in_the_middle_of_a_punch_is_counted_as_lost_once_and_told_to_nobody(
+    people: dict[str, Person], tmp_path: Path
+) -> None:
+    said: list[str] = []
+    path = tmp_path / "events.jsonl"
+    with interrupted(tmp_path, people, lambda: kiosk.give_up(why="a test")) as ledger, EventLog(path) as events:
+        kiosk = kiosk_of(people, ledger, events, said)
+        first, second = sightings(path_of(people), passing(RED) + passing(BLUE, start_s=30))
+        kiosk.settle(first)
+        kiosk.settle(second)
+    assert (kiosk.summary.not_recorded, kiosk.summary.events_lost) == (1, 1)
+    assert (kiosk.summary.kinds, kiosk.summary.recorded) == ({EventKind.REFUSED: 1}, [])
+    assert (said, path.read_text(encoding="utf-8")) == ([], "")
+
+
+def test_a_failure_nobody_foresaw_is_raised_and_the_punch_counted_as_lost(
+    people: dict[str, Person], tmp_path: Path
+) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with interrupted(tmp_path, people, fail) as ledger:
+        kiosk = kiosk_of(people, ledger)
+        [sighting] = sightings(path_of(people), passing(RED))
+        with pytest.raises(ZeroDivisionError):
+            kiosk.settle(sighting)
+        kiosk.fail()
+        kiosk.fail()
+    assert (kiosk.summary.not_recorded, kiosk.summary.events_lost) == (1, 1)
+
+
+def test_what_finds_no_room_is_counted_by_what_it_would_have_been(
+    people: dict[str, Person], ledger: SqliteLedger
+) -> None:
+    kiosk = kiosk_of(people, ledger)
+    for sighting in sightings(path_of(people), passing(RED) + passing(BLUE, start_s=30)):
+        kiosk.lose(sighting, why="a test")
+    summary = kiosk.summary
+    assert summary.kinds == {EventKind.REFUSED: 1, EventKind.UNKNOWN: 1}
+    assert summary.reasons == {"not_recorded": 1, "below_threshold": 1}
+    assert (summary.not_recorded, summary.events_lost, summary.failed) == (1, 2, True)
+    assert ledger.punches() == []

@@ -6,18 +6,18 @@ import argparse
 import logging
 import math
 import signal
+import sys
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import uuid_utils
 
 from attendance import __version__
@@ -25,7 +25,8 @@ from attendance.app import App
 from attendance.camera import Camera, Health, open_camera, source_kind
 from attendance.cli.base import EXIT_FAILURE, EXIT_OK, AppFactory, Context, new_parser, run
 from attendance.cli.configured import KIOSK_TIMEOUT_S, is_on_server, kept_folder, kiosk_context, plain
-from attendance.cli.station import Station, Stop, health_json, total_of
+from attendance.cli.screen import Screen
+from attendance.cli.station import Stop, health_json, lane_json, note_of, total_of
 from attendance.config import CameraSection, Layer
 from attendance.errors import LedgerUnavailableError, UsageError
 from attendance.events import Event, EventLog, format_utc
@@ -34,15 +35,15 @@ from attendance.images import read_photo
 from attendance.kept_mirror import MirrorKeeper
 from attendance.kiosk import Identifiers, Kiosk, Place, Summary
 from attendance.mirror import MirrorFollower
-from attendance.pipeline import TrackView
 from attendance.search.port import Gallery
-from attendance.types import EventKind, Frame, RGBImage
-from attendance.window import Window, draw, tiled
+from attendance.stream import Lane, Limits, Station, Stats, Stream
+from attendance.types import EventKind, RGBImage
+from attendance.window import Window
 
 _log = logging.getLogger(__name__)
 
-_WINDOW_S = 0.03
-_NO_PICTURE: RGBImage = np.zeros((9, 16, 3), np.uint8)
+_LOOK_S = 0.03
+_STATS_S = 5.0
 
 
 def main(argv: Sequence[str] | None = None, *, make_app: AppFactory = App) -> int:
@@ -77,6 +78,7 @@ def main(argv: Sequence[str] | None = None, *, make_app: AppFactory = App) -> in
         help="frames a second of a folder of images (1)",
     )
     parser.add_argument("--max-seconds", type=float, metavar="N", help="end after this many seconds")
+    parser.add_argument("--stats", action="store_true", help="print rates, times and queues every few seconds")
     return run(parser, realtime, argv, make_app=make_app)
 
 
@@ -99,12 +101,12 @@ def realtime(arguments: argparse.Namespace, context: Context) -> int:
             ids = ", ".join(section.id for section in sections)
             raise UsageError(f"--source stands for one camera, the configuration has {ids}: name one with --camera")
         programme = _Programme(arguments, context, app, layers, stop, stack)
-        return programme.run_one(sections[0]) if len(sections) == 1 else programme.run_all(sections)
+        return programme.run(sections)
 
 
 @dataclass(eq=False)
 class _Programme:
-    """One run: what all its cameras share, made in ``stack`` when it is first asked for."""
+    """One run of one camera or of several: what they share, made in ``stack`` when it is first asked for."""
 
     arguments: argparse.Namespace
     context: Context
@@ -112,90 +114,91 @@ class _Programme:
     layers: tuple[Layer, ...]
     stop: Stop
     stack: ExitStack
+    began_at: datetime = field(default_factory=lambda: _now())
+    saying: threading.Lock = field(default_factory=threading.Lock)
+    introduced: set[str] = field(default_factory=set)
 
-    def run_one(self, section: CameraSection) -> int:
-        """Run one camera in this thread; what is wrong with it is told before anything is loaded."""
-        start = self.start_of(section)
-        camera = self.stack.enter_context(self.open(section, start))
-        events = self.stack.enter_context(EventLog(self.arguments.events))
-        window = None if self.arguments.headless else self.stack.enter_context(Window())
-        self.context.say(self.banner(camera, start))
-        station = Station(
-            section.id,
-            self.kiosk(section, events),
-            open_camera=lambda: nullcontext(camera),
-            on_open=lambda _: None,
-            on_frame=self.on_frame,
+    def run(self, sections: Sequence[CameraSection]) -> int:
+        """Run all cameras; what is wrong with all of them is told before anything is loaded."""
+        stations = [Station(section.id, partial(self.open, section)) for section in sections]
+        stream = Stream(stations, telemetry=self.app.telemetry, limits=self.limits, prepare=self.app.share_processor)
+        with stream:
+            stream.open(stopped=self.stop)
+            events = self.stack.enter_context(EventLog(self.arguments.events))
+            window = None if self.arguments.headless else self.stack.enter_context(Window())
+            lanes = [
+                Lane(
+                    station,
+                    self.app.live_path(self.gallery, people=lambda: self.follower.people),
+                    self.kiosk(section, events),
+                )
+                for station, section in zip(stations, sections, strict=True)
+            ]
+            screen = Screen(lanes, window, name_of=self.name_of)
+            self.introduce(sections, stations)
+            stats = Stats(stream, lanes, self.app.telemetry)
+
+            def attend() -> bool:
+                self.introduce(sections, stations)
+                if self.arguments.stats and stats.age_s >= _STATS_S:
+                    self.say_stats(stats)
+                if not screen.show():
+                    self.stop.close()
+                return not self.stop()
+
+            with self.noting(lanes):
+                stream.run(lanes, attend=attend, hurry=lambda: self.stop.is_urgent, on_result=screen.note)
+        self.introduce(sections, stations)
+        if self.arguments.stats:
+            self.say_stats(stats)
+        code = self.finish(lanes, stats)
+        stream.raise_fault()
+        return code
+
+    @property
+    def limits(self) -> Limits:
+        """How much may wait, and how long is waited."""
+        section = self.context.settings.kiosk
+        return Limits(
+            results=section.most_waiting, end_s=section.end_s, look_s=_LOOK_S, max_seconds=self.arguments.max_seconds
         )
 
-        def show(frame: Frame, views: tuple[TrackView, ...]) -> bool:
-            return window is None or window.show(draw(frame.image, views, self.name_of))
-
-        with self.noting([station]):
-            station.run(max_seconds=self.arguments.max_seconds, stopped=self.stop, show=show)
-        _print(self.context, station.summary, [("camera", camera.health)])
-        result = {**station.summary.to_json(), "model": self.app.card.id, "camera": health_json(camera.health)}
+    def finish(self, lanes: Sequence[Lane], stats: Stats) -> int:
+        """Tell what all cameras brought; the exit code."""
+        total, several = total_of([lane.kiosk.summary for lane in lanes]), len(lanes) > 1
+        _print(self.context, total, [
+            (f"camera {lane.station.camera_id}" if several else "camera", health)
+            for lane in lanes if (health := lane.station.health) is not None
+        ])  # fmt: skip
+        failed = [lane.station for lane in lanes if lane.station.error is not None]
+        for station in failed:
+            self.context.say(f"camera {station.camera_id} failed: {station.error}")
+        cameras = (
+            {"cameras": [lane_json(lane) for lane in lanes]}
+            if several
+            else {"camera": health_json(lanes[0].station.health)}
+        )
+        result = {**total.to_json(), "model": self.app.card.id, **cameras, "stats": stats.to_json()}
         self.context.write_json(result)
-        return EXIT_FAILURE if station.summary.failed else EXIT_OK
+        return EXIT_FAILURE if failed or total.failed else EXIT_OK
 
-    def run_all(self, sections: Sequence[CameraSection]) -> int:
-        """Run each camera in a thread of its own; one that fails stops no other."""
-        events = self.stack.enter_context(EventLog(self.arguments.events))
-        window = None if self.arguments.headless else self.stack.enter_context(Window())
-        turn, saying = threading.Lock(), threading.Lock()
-        stations = [self.station(section, events, turn, saying) for section in sections]
-        pictures: dict[str, RGBImage] = {}
-        with self.noting(stations):
-            threads = [self.begin(station, pictures, is_shown=window is not None) for station in stations]
-            while running := [thread for thread in threads if thread.is_alive()]:
-                running[0].join(_WINDOW_S)
-                # A camera without a picture yet has its tile, so that the window keeps its shape.
-                shown = [pictures.get(station.camera_id, _NO_PICTURE) for station in stations]
-                if window is not None and pictures and not window.show(tiled(shown)):
-                    self.stop.close()
-        return self.finish(stations)
+    def introduce(self, sections: Sequence[CameraSection], stations: Sequence[Station]) -> None:
+        """Say of each camera that is open by now what it is, once."""
+        for section, station in zip(sections, stations, strict=True):
+            if station.camera is not None and section.id not in self.introduced:
+                self.introduced.add(section.id)
+                prefix = f"{section.id}: " if len(sections) > 1 else ""
+                self.say(prefix + self.banner(station.camera, self.start_of(section)))
 
-    def begin(self, station: Station, pictures: dict[str, RGBImage], *, is_shown: bool) -> threading.Thread:
-        """Start a camera's thread, which leaves its latest picture in ``pictures``."""
+    def say(self, text: str) -> None:
+        """Print a line for a person; lines come from two threads."""
+        with self.saying:
+            self.context.say(text)
 
-        def show(frame: Frame, views: tuple[TrackView, ...]) -> bool:
-            if is_shown:
-                pictures[station.camera_id] = draw(frame.image, views, self.name_of)
-            return not self.stop()
-
-        work = partial(station.run_beside_others, max_seconds=self.arguments.max_seconds, stopped=self.stop, show=show)
-        thread = threading.Thread(target=work, name=f"camera-{station.camera_id}")
-        thread.start()
-        return thread
-
-    def finish(self, stations: Sequence[Station]) -> int:
-        """Tell what all cameras brought; where none could be opened, raise why the first could not."""
-        faults = [station.error for station in stations if station.error is not None]
-        if faults and all(station.never_opened for station in stations):
-            raise faults[0]
-        total = total_of([station.summary for station in stations])
-        healths = [(f"camera {s.camera_id}", s.health) for s in stations if s.health is not None]
-        _print(self.context, total, healths)
-        for station in stations:
-            if station.error is not None:
-                self.context.say(f"camera {station.camera_id} failed: {station.error}")
-        cameras = [station.to_json() for station in stations]
-        self.context.write_json({**total.to_json(), "model": self.app.card.id, "cameras": cameras})
-        return EXIT_FAILURE if faults or total.failed else EXIT_OK
-
-    def station(
-        self, section: CameraSection, events: EventLog, turn: threading.Lock, saying: threading.Lock
-    ) -> Station:
-        """One camera of several, opened by the thread that runs it."""
-        start = self.start_of(section)
-
-        def on_open(camera: Camera) -> None:
-            with saying:
-                self.context.say(f"{section.id}: {self.banner(camera, start)}")
-
-        kiosk = self.kiosk(section, events, turn=turn, saying=saying)
-        opener = partial(self.open, section, start)
-        return Station(section.id, kiosk, open_camera=opener, on_open=on_open, on_frame=self.on_frame)
+    def say_stats(self, stats: Stats) -> None:
+        """Print the figures as they are now."""
+        with self.saying:
+            print(stats.table(), file=sys.stderr, flush=True)
 
     @cached_property
     def follower(self) -> MirrorFollower:
@@ -216,7 +219,7 @@ class _Programme:
             return self.follower.mirror
 
     @contextmanager
-    def noting(self, stations: Sequence[Station]) -> Iterator[None]:
+    def noting(self, lanes: Sequence[Lane]) -> Iterator[None]:
         """Note this kiosk's health in the ledger meanwhile."""
         section, follower = self.context.settings.kiosk, self.follower
 
@@ -224,14 +227,14 @@ class _Programme:
             people, templates = follower.mirror.counts()
             self.app.telemetry.gallery(people=people, templates=templates, revision=follower.revision)
             self.app.telemetry.ledger_up(not self.app.reaching_ledger.is_away)
-            summaries = [station.summary for station in stations]
+            summaries = [lane.kiosk.summary for lane in lanes]
             return {
                 "release": __version__,
                 "card_id": self.app.card.id,
                 "template_revision": follower.revision,
                 "punches": sum(each.kinds[kind] for each in summaries for kind in (EventKind.PUNCH, EventKind.REPEAT)),
                 "not_recorded": sum(each.not_recorded for each in summaries),
-                "cameras": [station.note() for station in stations],
+                "cameras": [note_of(lane.station) for lane in lanes],
             }
 
         heartbeat = Heartbeat(
@@ -245,12 +248,12 @@ class _Programme:
             # Before the ledger is closed, which may have been opened after the follower was begun.
             follower.stop()
 
-    def open(self, section: CameraSection, start: datetime | None) -> AbstractContextManager[Camera]:
+    def open(self, section: CameraSection) -> AbstractContextManager[Camera]:
         """Open a camera; SourceError where it cannot be."""
         return open_camera(
             self.source_of(section),
             camera_id=section.id,
-            start=start,
+            start=self.start_of(section),
             fps=self.arguments.fps,
             read_image=partial(_still, max_pixels=self.context.settings.enrol.max_pixels),
         )
@@ -261,40 +264,24 @@ class _Programme:
         return source
 
     def start_of(self, section: CameraSection) -> datetime | None:
-        """When a camera's recording begins."""
-        return _start(self.arguments.start, self.source_of(section), self.app.place(section))
+        """When a camera's recording begins, now unless said; None of a live source."""
+        text = self.arguments.start
+        if text is None:
+            return None if source_kind(self.source_of(section)).is_live else self.began_at
+        return _moment(text, self.app.place(section))
 
-    def kiosk(
-        self,
-        section: CameraSection,
-        events: EventLog,
-        *,
-        turn: threading.Lock | None = None,
-        saying: AbstractContextManager[Any] | None = None,
-    ) -> Kiosk:
-        """The kiosk of one camera; ``turn`` is held while the networks work, ``saying`` while a line is printed."""
-
-        def announce(event: Event, label: str) -> None:
-            with nullcontext() if saying is None else saying:
-                self.context.say(_line(event, label))
-
+    def kiosk(self, section: CameraSection, events: EventLog) -> Kiosk:
+        """The kiosk of one camera."""
         return Kiosk(
-            self.app.live_path(self.gallery, people=lambda: self.follower.people),
             self.app.reaching_ledger,
             directory=self.follower,
             place=self.app.place(section),
             card_id=self.app.card.id,
             events=events,
             identifiers=Identifiers(event_id=lambda: str(uuid_utils.uuid7()), now=_now, journal_id=uuid.uuid4().hex),
-            announce=announce,
-            turn=turn,
+            announce=lambda event, label: self.say(_line(event, label)),
             telemetry=self.app.telemetry,
         )
-
-    def on_frame(self, camera_id: str, dropped: int, waited_s: float) -> None:
-        """Count a frame for Prometheus."""
-        self.app.telemetry.frame(camera_id, dropped=dropped)
-        self.app.telemetry.stage("camera", waited_s)
 
     def name_of(self, identity_id: str) -> str:
         """What the window shows for a person."""
@@ -317,10 +304,8 @@ def _still(path: Path, *, max_pixels: int) -> RGBImage:
     return read_photo(path, max_pixels=max_pixels).image
 
 
-def _start(text: str | None, source: str, place: Place) -> datetime | None:
-    """When a recording begins, now unless said; None for a live source. A time without an offset is the site's."""
-    if text is None:
-        return None if source_kind(source).is_live else _now()
+def _moment(text: str, place: Place) -> datetime:
+    """What ``--start`` says; a time without an offset is the site's."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:

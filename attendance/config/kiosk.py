@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from attendance.config.base import Real, Section
+from attendance.config.base import Real, Section, Whole
 
 KIOSK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 EVERY_KIOSK = "*"
@@ -36,6 +36,18 @@ class KioskSection(Section):
     )
     health_s: Real = Field(
         default=10.0, ge=1.0, le=3600.0, description="Seconds between two notes of its health in the ledger."
+    )
+    most_waiting: Whole = Field(
+        default=1000,
+        ge=1,
+        le=1_000_000,
+        description="Results that may wait for a slow ledger or events file; a punch beyond is not recorded.",
+    )
+    end_s: Real = Field(
+        default=10.0,
+        ge=0.0,
+        le=600.0,
+        description="Seconds at the end in which the frame in work is finished and waiting results are stored.",
     )
 
     @field_validator("id")

@@ -211,8 +211,15 @@ def test_a_ledger_that_goes_away_and_comes_back_delays_nobody(
     run: Run, live: Run, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed before the second of four people, started again before the fourth."""
-    server = Server(tmp_path / "mongo")
+    server, events = Server(tmp_path / "mongo"), tmp_path / "events.jsonl"
     url = server.url("attendance", options="?serverSelectionTimeoutMS=300")
+
+    def settled(count: int) -> None:
+        """Wait until what was seen so far is on record: the camera itself waits for no ledger."""
+        begun = time.monotonic()
+        while not events.exists() or len(lines(events)) < count:
+            assert time.monotonic() - begun < 30
+            time.sleep(0.01)
 
     class Killing(BrightDetector):
         frames = 0
@@ -220,8 +227,10 @@ def test_a_ledger_that_goes_away_and_comes_back_delays_nobody(
         def detect(self, images: Sequence[RGBImage]) -> list[list[Face]]:
             self.frames += 1
             if self.frames == 24:
+                settled(1)
                 server.kill()
             if self.frames == 74:
+                settled(3)
                 server.start()
                 time.sleep(1.0)
             return super().detect(images)
@@ -234,7 +243,7 @@ def test_a_ledger_that_goes_away_and_comes_back_delays_nobody(
     assert run("ledger", "copy", store / "ledger.sqlite", url).code == 0
     monkeypatch.setenv("ATTENDANCE_LEDGER__URL", url)
     monkeypatch.setenv("ATTENDANCE_SEARCH__FOLLOW_S", "0.05")
-    source, events = film(tmp_path / "film.avi", RED, GREEN, RED, GREEN), tmp_path / "events.jsonl"
+    source = film(tmp_path / "film.avi", RED, GREEN, RED, GREEN)
     try:
         ran = live("--source", source, "--start", START, "--events", events, "--json", "-", make_app=KillingApp)
     finally:

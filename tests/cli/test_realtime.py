@@ -40,7 +40,7 @@ EVENT_KEYS = [
 ]  # fmt: skip
 SUMMARY_KEYS = [
     "frames", "first_frame_at", "last_frame_at", "events", "reasons", "recorded", "not_recorded", "events_lost",
-    "model", "camera",
+    "model", "camera", "stats",
 ]  # fmt: skip
 
 Walk = Sequence[tuple[int, int, int] | None]
