@@ -15,14 +15,17 @@ import numpy as np
 
 from attendance.align import align, quality_chips
 from attendance.decide import Rule, decide
-from attendance.detect.port import Detector
+from attendance.detect.port import Detector, RefiningDetector, Search
 from attendance.embed.port import Embedder
 from attendance.quality import Limits, judge
 from attendance.rejected import RejectedOf, beside_rejected, nobody_rejected
 from attendance.search.port import Gallery
 from attendance.track import Tracker
 from attendance.types import Decision, Face, Float32, Frame, Outcome, RGBImage
-from attendance.watch import Timed, Watch, untimed
+from attendance.watch import Answer, Follow, Look, Question, Steps, Timed, Watch, untimed
+
+_KINDS = (Search, Follow, Look)
+"""In the order in which the work on a frame asks."""
 
 _RANK = {Outcome.UNKNOWN: 0, Outcome.AMBIGUOUS: 1, Outcome.KNOWN: 2}
 
@@ -54,6 +57,20 @@ class FaceReader:
             vectors = self.embedder.embed(stacked)
         bounds = np.cumsum([len(found) for found in faces])[:-1]
         return list(np.split(vectors, bounds)) if len(faces) > 0 else []
+
+    def answer(self, questions: Sequence[Question]) -> Sequence[Answer]:
+        """The answers to questions of one kind about the frames of several cameras, by one call."""
+        searches = [question for question in questions if isinstance(question, Search)]
+        follows = [question for question in questions if isinstance(question, Follow)]
+        looks = [question for question in questions if isinstance(question, Look)]
+        if looks:
+            return self.embed([look.image for look in looks], [look.faces for look in looks])
+        with self.timed("detect"):
+            if searches:
+                return self.detector.search(searches)
+            if not isinstance(self.detector, RefiningDetector):
+                raise TypeError(f"expected a detector that follows faces, got {self.detector.name}")
+            return self.detector.refine_each([f.image for f in follows], [f.boxes for f in follows])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,7 +160,7 @@ class LivePath:
         ``detect_every`` and ``whole_every_s``: see `Watch`; 1 detects on every frame. ``rejected``: the faces of which
         was said that they are not a person's.
         """
-        self._reader = reader
+        self.reader = reader
         self._gallery = gallery
         self._rule = rule
         self._tracker = tracker
@@ -159,12 +176,14 @@ class LivePath:
 
     def process(self, frame: Frame) -> FrameResult:
         """Take the camera's next frame."""
-        seen = self._watch.see(
-            frame.image, frame.observed_at, describe=lambda faces: self._reader.embed([frame.image], [faces])[0]
-        )
+        return process_together([(self, frame)])[0]
+
+    def steps(self, frame: Frame) -> Steps[FrameResult]:
+        """The work on the camera's next frame; `process_together` answers its questions."""
+        seen = yield from self._watch.steps(frame.image, frame.observed_at, looks=True)
         changes = [change for track_id in seen.ended if (change := self._end(track_id)) is not None]
         self._remember(seen.ids, seen.faces, frame.observed_at)
-        fresh = self._embed(frame.image, seen.ids, seen.faces)
+        fresh = yield from self._embed(frame.image, seen.ids, seen.faces)
         changes += [change for track_id in fresh if (change := self._decide(track_id)) is not None]
         views = tuple(TrackView(i, f, self._tracks[i].decision) for i, f in zip(seen.ids, seen.faces, strict=True))
         return FrameResult(views, tuple(changes))
@@ -179,17 +198,17 @@ class LivePath:
             track.face, track.seen_at = face, observed_at
             track.seen += 1
 
-    def _embed(self, image: RGBImage, ids: Sequence[int], faces: Sequence[Face]) -> list[int]:
+    def _embed(self, image: RGBImage, ids: Sequence[int], faces: Sequence[Face]) -> Steps[list[int]]:
         """Embed the good faces that their tracks still want, in one batch; the ids of those tracks."""
         wanted: list[tuple[int, float, Face]] = []
         for track_id, face in zip(ids, faces, strict=True):
-            with self._reader.timed("quality"):
+            with self.reader.timed("quality"):
                 weight = self._weight(image, track_id, face)
             if weight is not None:
                 wanted.append((track_id, weight, face))
         if not wanted:
             return []
-        vectors = self._reader.embed([image], [[face for _, _, face in wanted]])[0]
+        vectors: Float32 = yield Look(image, [face for _, _, face in wanted])
         for (track_id, weight, _), vector in zip(wanted, vectors, strict=True):
             self._tracks[track_id].add(weight, vector, self._max_frames)
             self._tracker.describe(track_id, self._tracks[track_id].fused())
@@ -235,16 +254,47 @@ class LivePath:
 
     def _decision(self, track: _Track) -> Decision:
         rule = self._rule()
-        with self._reader.timed("search"):
+        with self.reader.timed("search"):
             fused = track.fused()
             candidates = beside_rejected(self._gallery.nearest(fused[None, :], k=2)[0], fused, self._rejected)
-        with self._reader.timed("decide"):
+        with self.reader.timed("decide"):
             return decide(candidates, rule, frames=len(track.vectors))
 
 
 def process_together(work: Sequence[tuple[LivePath, Frame]]) -> list[FrameResult]:
     """The next frame of several cameras, each with its own path: one result per camera, in order.
 
-    The results are those of each path by itself; a path may appear once.
+    The results are those of each path by itself, up to rounding: what the paths of one reader ask for is answered
+    together, in one call of its detector or embedder.
+
+    Raises:
+        ValueError: a path appears twice.
     """
-    return [path.process(frame) for path, frame in work]
+    by_reader: dict[int, list[int]] = {}
+    for index, (path, _) in enumerate(work):
+        by_reader.setdefault(id(path.reader), []).append(index)
+    if len({id(path) for path, _ in work}) < len(work):
+        raise ValueError("expected each path once, got one with two frames: a camera's frames follow one another")
+    found: dict[int, FrameResult] = {}
+    for indices in by_reader.values():
+        results = _in_step(work[indices[0]][0].reader, [work[i][0].steps(work[i][1]) for i in indices])
+        found.update(zip(indices, results, strict=True))
+    return [found[index] for index in range(len(work))]
+
+
+def _in_step(reader: FaceReader, runs: Sequence[Steps[FrameResult]]) -> list[FrameResult]:
+    """Run all to their ends. Of the questions that are open the first kind is answered, for all who ask it: those who
+    are behind catch up, and the later kinds gather."""
+    results: dict[int, FrameResult] = {}
+    questions: dict[int, Question] = {}
+    answers: dict[int, Answer | None] = dict.fromkeys(range(len(runs)))
+    while answers:
+        for index, answer in answers.items():
+            try:
+                questions[index] = runs[index].send(answer)
+            except StopIteration as end:
+                results[index] = end.value
+        kind = next((kind for kind in _KINDS if any(isinstance(q, kind) for q in questions.values())), None)
+        asked = [index for index, question in questions.items() if kind is not None and isinstance(question, kind)]
+        answers = dict(zip(asked, reader.answer([questions.pop(i) for i in asked]), strict=True)) if asked else {}
+    return [results[index] for index in range(len(runs))]

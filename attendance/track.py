@@ -10,7 +10,7 @@ compared with what the tracks looked like before. A track ends after a short abs
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -31,6 +31,8 @@ REACH = 3.0
 
 MOST_GROWTH = 1.8
 """A face that changed its side by more than this factor since a track was last seen is not that track's."""
+
+Int64 = NDArray[np.int64]
 
 Describe = Callable[[Sequence[int]], Float32]
 """Indices of faces (n) -> their vectors (n, D) of unit length."""
@@ -133,13 +135,22 @@ class Tracker:
             return [None] * len(faces)
         fit = self._fit(faces, ids, observed_at)
         if describe is not None:
-            fit = self._with_looks(fit, ids, describe)
+            rows, columns = self._unclear(fit, ids)
+            fit = self._with_looks(fit, ids, rows, columns, describe(rows.tolist())) if len(rows) else fit
         rows, columns = linear_sum_assignment(fit, maximize=True)
         found: list[int | None] = [None] * len(faces)
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
             if fit[row, column] > 0.0:
                 found[row] = ids[column]
         return found
+
+    def unclear(self, faces: Sequence[Face], observed_at: datetime, *, among: Collection[int]) -> list[int]:
+        """Indices of the faces whose vectors `match` would ask for: place alone leaves them several tracks."""
+        ids = sorted(among)
+        if not faces or sum(self._live[i].look is not None for i in ids) < 2:
+            return []
+        rows, _ = self._unclear(self._fit(faces, ids, observed_at), ids)
+        return [int(row) for row in rows]
 
     def update(
         self, faces: Sequence[Face], observed_at: datetime, *, ids: Sequence[int | None] | None = None
@@ -192,18 +203,19 @@ class Tracker:
         by_reach = np.where(near, self._min_iou * np.exp(-(away**2) / 2), 0.0)
         return np.where(overlap >= self._min_iou, overlap, by_reach)
 
-    def _with_looks(self, fit: Float64, ids: Sequence[int], describe: Describe) -> Float64:
-        """``fit`` with the likeness added where several faces and tracks, whose looks are known, fit one another."""
+    def _unclear(self, fit: Float64, ids: Sequence[int]) -> tuple[Int64, Int64]:
+        """Faces and tracks that fit one another in several ways, of the tracks whose looks are known."""
         known = np.array([self._live[i].look is not None for i in ids])
         possible = (fit > 0.0) & known[None]
         unsure = possible & (possible.sum(axis=1, keepdims=True) > 1)
         # The others that the same tracks could take, so that likeness is weighed on both sides.
         rows = np.flatnonzero((possible & unsure.any(axis=0)[None]).any(axis=1))
-        columns = np.flatnonzero(unsure.any(axis=0))
-        if len(rows) == 0:
-            return fit
+        return rows, np.flatnonzero(unsure.any(axis=0))
+
+    def _with_looks(self, fit: Float64, ids: Sequence[int], rows: Int64, columns: Int64, vectors: Float32) -> Float64:
+        """``fit`` with the likeness added where ``vectors``, those of ``rows``, have several tracks to choose from."""
         looks = np.stack([self._live[ids[c]].look for c in columns.tolist()])  # type: ignore[misc]
-        cosines = (describe(rows.tolist()) @ looks.T).astype(np.float64)
+        cosines = (vectors @ looks.T).astype(np.float64)
         spread = float(cosines.max() - cosines.min())
         if spread <= 0.0:
             return fit

@@ -13,15 +13,16 @@ With ``detect_every`` 1 the whole picture is searched on every frame and nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 import numpy as np
 
 from attendance.detect.motion import Mask, MotionMap, disjoint
-from attendance.detect.port import Detector, RefiningDetector, Region
+from attendance.detect.port import Detector, RefiningDetector, Region, Search
 from attendance.track import Tracker, iou_matrix
 from attendance.types import Face, Float32, RGBImage
 
@@ -70,8 +71,36 @@ AROUND = 0.7
 LEAST_CELLS = 3
 """Fewer cells that changed without explanation are no face."""
 
+_NO_VECTORS: Float32 = np.empty((0, 0), np.float32)
+
 Timed = Callable[[str], AbstractContextManager[None]]
 """Measures a step of the path, by its name, while the context lasts."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Follow:
+    """Boxes (M, 4) px of an image, RGB uint8 (H, W, 3), about faces that the last network shall see again."""
+
+    image: RGBImage
+    boxes: Float32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """Faces of an image, RGB uint8 (H, W, 3), whose vectors (n, D) are wanted."""
+
+    image: RGBImage
+    faces: Sequence[Face]
+
+
+Question = Search | Follow | Look
+"""What the work on a frame waits for: faces (`Search`), one face per box (`Follow`), or vectors (`Look`)."""
+
+Answer = list[Face] | Float32
+
+_T = TypeVar("_T")
+Steps = Generator[Question, Any, _T]
+"""Work that stops at each question and goes on with its answer, so that several cameras' are answered at once."""
 
 Describe = Callable[[Sequence[Face]], Float32]
 """Faces (n) of the frame at hand -> their vectors (n, D) of unit length."""
@@ -136,29 +165,57 @@ class Watch:
         self._trust: dict[int, _Trust] = {}
 
     def see(self, image: RGBImage, observed_at: datetime, *, describe: Describe | None = None) -> Seen:
-        """Take the next frame: RGB uint8 (H, W, 3) and its time (aware UTC).
+        """Take the next frame: RGB uint8 (H, W, 3) and its time (aware UTC), and answer its questions one by one.
 
         ``describe`` gives vectors of faces; asked only where place alone does not tell who is who.
         """
-        if self._refiner is None:
-            faces = self._find(image, [_whole(image)])
-            expected = self._tracker.expected(observed_at)
-            return self._update(faces, self._match(faces, expected, observed_at, describe), observed_at)
+        steps = self.steps(image, observed_at, looks=describe is not None)
+        answer: Answer | None = None
+        while True:
+            try:
+                question = steps.send(answer)
+            except StopIteration as end:
+                seen: Seen = end.value
+                return seen
+            answer = self._answer(question, describe)
+
+    def steps(self, image: RGBImage, observed_at: datetime, *, looks: bool) -> Steps[Seen]:
+        """The work on the next frame: RGB uint8 (H, W, 3) and its time (aware UTC).
+
+        ``looks``: whether `Look` may be asked, where place alone does not tell who is who.
+        """
         expected = self._tracker.expected(observed_at)
+        frame = _Frame(image, observed_at, looks)
+        if self._refiner is None:
+            faces = yield from _find(image, [_whole(image)])
+            return self._update(faces, (yield from self._match(faces, expected, frame)), observed_at)
         self._trust = {i: self._trust.get(i, _Trust()) for i in expected}
         unsure = self._unsure(expected)
         regions = self._regions(image, expected, unsure, observed_at)
         sight = _Sight(expected)
-        found = self._find(image, regions)
-        sight.add(found, self._match(found, expected, observed_at, describe))
+        found = yield from _find(image, regions)
+        sight.add(found, (yield from self._match(found, expected, frame)))
         self._judge_search(regions, sight)
-        for track_id, face in self._follow(image, sight.missing(unsure)).items():
+        for track_id, face in (yield from self._follow(image, sight.missing(unsure))).items():
             sight.add([face], [track_id])
-        found = self._find(image, self._places_of_lost(image, sight.missing(unsure), regions))
-        sight.add(found, self._match(found, sight.missing(()), observed_at, describe))
+        found = yield from _find(image, self._places_of_lost(image, sight.missing(unsure), regions))
+        sight.add(found, (yield from self._match(found, sight.missing(()), frame)))
         for track_id, trust in self._trust.items():
             trust.lost = 0 if track_id in sight.ids else trust.lost + 1
         return self._update(sight.faces, sight.ids, observed_at)
+
+    def _answer(self, question: Question, describe: Describe | None) -> Answer:
+        match question:
+            case Search():
+                with self._timed("detect"):
+                    return self._detector.search([question])[0]
+            case Follow():
+                assert self._refiner is not None
+                with self._timed("detect"):
+                    return self._refiner.refine(question.image, question.boxes)
+            case Look():
+                assert describe is not None
+                return describe(question.faces)
 
     def _unsure(self, expected: Mapping[int, Float32]) -> set[int]:
         """Tracks that would take another's face if they were followed: in front of the lost ones stands somebody else,
@@ -177,25 +234,20 @@ class Watch:
             behind |= crossing
         return {ids[n] for n in np.flatnonzero(behind).tolist()}
 
-    def _match(
-        self, faces: Sequence[Face], among: Collection[int], now: datetime, describe: Describe | None
-    ) -> list[int | None]:
-        by_index = None if describe is None else lambda which: describe([faces[i] for i in which])
+    def _match(self, faces: Sequence[Face], among: Collection[int], frame: _Frame) -> Steps[list[int | None]]:
+        unclear: list[int] = []
+        if frame.looks:
+            with self._timed("track"):
+                unclear = self._tracker.unclear(faces, frame.observed_at, among=among)
+        vectors: Float32 = (yield Look(frame.image, [faces[i] for i in unclear])) if unclear else _NO_VECTORS
         with self._timed("track"):
-            return self._tracker.match(faces, now, among=among, describe=by_index)
+            describe = (lambda _: vectors) if unclear else None
+            return self._tracker.match(faces, frame.observed_at, among=among, describe=describe)
 
     def _update(self, faces: Sequence[Face], ids: Sequence[int | None] | None, now: datetime) -> Seen:
         with self._timed("track"):
             update = self._tracker.update(faces, now, ids=ids)
         return Seen(update.ids, tuple(faces), update.ended)
-
-    def _find(self, image: RGBImage, regions: Sequence[Region]) -> list[Face]:
-        if not regions:
-            return []
-        with self._timed("detect"):
-            if list(regions) == [_whole(image)]:
-                return self._detector.detect([image])[0]
-            return self._detector.detect_within(image, regions)
 
     def _regions(
         self, image: RGBImage, expected: Mapping[int, Float32], unsure: Collection[int], now: datetime
@@ -259,14 +311,13 @@ class Watch:
             elif any(_holds(region, box) for region in regions):
                 self._trust[track_id].unconfirmed += 1
 
-    def _follow(self, image: RGBImage, expected: Mapping[int, Float32]) -> dict[int, Face]:
+    def _follow(self, image: RGBImage, expected: Mapping[int, Float32]) -> Steps[dict[int, Face]]:
         """The faces that the last network alone sees where tracks should be, surest first."""
         ids = [i for i in expected if self._trust[i].unconfirmed < MOST_UNCONFIRMED]
-        if not ids or self._refiner is None:
+        if not ids:
             return {}
         boxes = np.stack([expected[i] for i in ids])
-        with self._timed("detect"):
-            faces = self._refiner.refine(image, boxes)
+        faces: list[Face] = yield Follow(image, boxes)
         overlap = iou_matrix(np.stack([face.box for face in faces]), boxes).diagonal()
         kept = [n for n, face in enumerate(faces) if face.score >= FOLLOWED_SCORE and overlap[n] >= FOLLOWED_IOU]
         return {ids[n]: faces[n] for n in sorted(kept, key=lambda n: -overlap[n])}
@@ -278,6 +329,15 @@ class Watch:
         due = [box for i, box in missing.items() if self._trust[i].lost in LOST_AT]
         places = [_around(box, image) for box in due if not any(_holds(region, box) for region in searched)]
         return _joined([place for place in places if place is not None], image)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Frame:
+    """The frame at hand, and whether vectors of its faces may be asked for."""
+
+    image: RGBImage
+    observed_at: datetime
+    looks: bool
 
 
 class _Sight:
@@ -299,6 +359,13 @@ class _Sight:
     def missing(self, but: Collection[int]) -> dict[int, Float32]:
         """The tracks not seen yet, with where they should be, without those in ``but``."""
         return {i: box for i, box in self.expected.items() if i not in self.ids and i not in but}
+
+
+def _find(image: RGBImage, regions: Sequence[Region]) -> Steps[list[Face]]:
+    if not regions:
+        return []
+    faces: list[Face] = yield Search(image, regions)
+    return faces
 
 
 def _around(box: Float32, image: RGBImage) -> Region | None:

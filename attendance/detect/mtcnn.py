@@ -12,7 +12,7 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 
 import numpy as np
 import torch
@@ -35,6 +35,8 @@ SMALLER_OVERLAP = 0.7
 BATCH_PX = 2**24
 # Keeps the area under one output pixel below what the integral image's arithmetic holds (see pyramid.integral).
 MAX_SIDE_PX = 32_000
+
+NOWHERE = -1  # the image of a box that lies outside its own
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,18 +108,27 @@ class MtcnnDetector(RefiningDetector):
         Raises:
             ValueError: image or boxes are of another shape or dtype.
         """
-        _check_image(image)
-        if boxes.ndim != 2 or boxes.shape[1] != 4 or boxes.dtype != np.float32:
-            raise ValueError(f"boxes must be float32 of shape (M, 4), got {boxes.dtype} of shape {boxes.shape}")
-        squares = box_math.squared(boxes)
-        inside = pyramid.inside(squares, image.shape[0], image.shape[1])
-        faces = [Face(box, 0.0, np.repeat(_centre(box)[None], 5, axis=0)) for box in boxes]
-        if inside.any():
-            whole, looked = np.ascontiguousarray(image), squares[inside]
-            judged = self._judge(looked, lambda piece, crops: pyramid.cut(whole, looked[piece], crops))
-            for index, face in zip(np.flatnonzero(inside), judged, strict=True):
+        return self.refine_each([image], [boxes])[0]
+
+    def refine_each(self, images: Sequence[RGBImage], boxes: Sequence[Float32]) -> list[list[Face]]:
+        """`refine` for several images at once, their crops in one batch."""
+        squares, owners = [], []
+        for n, (image, mine) in enumerate(zip(images, boxes, strict=True)):
+            _check_image(image)
+            _check_boxes(mine)
+            squares.append(box_math.squared(mine))
+            inside = pyramid.inside(squares[n], image.shape[0], image.shape[1])
+            owners.append(np.where(inside, n, NOWHERE))
+        owner = np.concatenate(owners) if owners else np.empty(0, np.int64)
+        faces = [_unseen(box) for mine in boxes for box in mine]
+        looked = np.flatnonzero(owner != NOWHERE)
+        if len(looked) > 0:
+            cut = _cutter_of_images(images, owner[looked], np.concatenate(squares)[looked])
+            judged = self._judge(np.concatenate(squares)[looked], cut)
+            for index, face in zip(looked.tolist(), judged, strict=True):
                 faces[index] = face
-        return faces
+        ordered = iter(faces)
+        return [list(islice(ordered, len(mine))) for mine in boxes]
 
     def _detect_batch(self, images: list[RGBImage]) -> list[list[Face]]:
         """Images of one size lie side by side."""
@@ -222,6 +233,20 @@ def _cutter(scans: Sequence[Scan], candidates: _Candidates) -> Cut:
     return cut
 
 
+def _cutter_of_images(images: Sequence[RGBImage], owner: Int64, boxes: Float32) -> Cut:
+    """Cuts crops out of the images themselves; ``owner`` (M,) says, in order, whose each box is."""
+    whole = [np.ascontiguousarray(image) for image in images]
+
+    def cut(piece: slice, crops: Float32) -> None:
+        mine, places = owner[piece], boxes[piece]
+        for n in range(int(mine[0]), int(mine[-1]) + 1):
+            start, stop = np.searchsorted(mine, (n, n + 1))
+            if start < stop:
+                pyramid.cut(whole[n], places[start:stop], crops[start:stop])
+
+    return cut
+
+
 def _together(found: list[Float32], scans: Sequence[Scan]) -> _Candidates:
     """Boxes of all pictures in one array, without those that lie outside their picture."""
     boxes = np.concatenate(found)
@@ -237,8 +262,14 @@ def _backend(device: torch.device, workers: Workers) -> Backend:
     return ProcessorBackend(workers) if device.type == "cpu" else DeviceBackend(workers, device)
 
 
-def _centre(box: Float32) -> Float32:
-    return (box[:2] + box[2:]) * np.float32(0.5)
+def _unseen(box: Float32) -> Face:
+    centre = (box[:2] + box[2:]) * np.float32(0.5)
+    return Face(box, 0.0, np.repeat(centre[None], 5, axis=0))
+
+
+def _check_boxes(boxes: Float32) -> None:
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or boxes.dtype != np.float32:
+        raise ValueError(f"boxes must be float32 of shape (M, 4), got {boxes.dtype} of shape {boxes.shape}")
 
 
 def _check_image(image: RGBImage) -> None:

@@ -42,6 +42,10 @@ class ScaledDetector(RefiningDetector):
         """Look with the following network alone; see `RefiningDetector.refine`."""
         return self._follow.refine(image, boxes)
 
+    def refine_each(self, images: Sequence[RGBImage], boxes: Sequence[Float32]) -> list[list[Face]]:
+        """As `refine`, for several images at once."""
+        return self._follow.refine_each(images, boxes)
+
     def _detect(self, image: RGBImage) -> list[Face]:
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             raise ValueError(f"an image must be RGB uint8 of shape (H, W, 3), got {image.dtype} of shape {image.shape}")

@@ -10,6 +10,7 @@ import torch
 
 from attendance.detect.backend import DeviceBackend
 from attendance.detect.mtcnn import MtcnnDetector
+from attendance.detect.port import Search
 from attendance.detect.workers import Workers
 from attendance.errors import ModelError
 from attendance.types import Face, RGBImage
@@ -142,6 +143,34 @@ def test_refine_finds_the_face_again(detector: MtcnnDetector, portraits: dict[st
     assert detector.refine(image, np.empty((0, 4), np.float32)) == []
     with pytest.raises(ValueError, match="boxes must be float32"):
         detector.refine(image, np.zeros((1, 5), np.float32))
+
+
+def test_refining_several_images_at_once_is_refining_each(
+    detector: MtcnnDetector, portraits: dict[str, RGBImage]
+) -> None:
+    images = [portraits["astronaut"], np.zeros((60, 50, 3), np.uint8), portraits["grace_hopper"]]
+    near = [detector.detect([image])[0][0].box + np.float32(4) for image in images[::2]]
+    away = np.array([900, 900, 950, 950], np.float32)
+    boxes = [np.stack((away, near[0])), np.empty((0, 4), np.float32), np.stack((near[1], near[1] + 3, away))]
+    together = detector.refine_each(images, boxes)
+    assert [len(faces) for faces in together] == [2, 0, 3]
+    for faces, image, mine in zip(together, images, boxes, strict=True):
+        assert_same(faces, detector.refine(image, mine))
+    assert detector.refine_each([], []) == []
+
+
+def test_searching_several_images_at_once_is_searching_each(
+    detector: MtcnnDetector, portraits: dict[str, RGBImage]
+) -> None:
+    searches = [
+        Search(portraits["astronaut"], [(100, 0, 400, 300), (0, 300, 90, 420)]),
+        Search(portraits["grace_hopper"], []),
+        Search(portraits["grace_hopper"], [(0, 0, 512, 500)]),
+    ]
+    together = detector.search(searches)
+    assert [len(faces) for faces in together] == [1, 0, 1]
+    for faces, search in zip(together, searches, strict=True):
+        assert_same(faces, detector.detect_within(search.image, search.regions))
 
 
 def test_two_threads_at_once_get_what_one_gets(detector: MtcnnDetector, portraits: dict[str, RGBImage]) -> None:
