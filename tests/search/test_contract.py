@@ -205,7 +205,7 @@ def test_another_dimension_is_refused(gallery: Gallery) -> None:
 def test_the_same_as_a_slow_loop_through_a_random_life(gallery: Gallery) -> None:
     rng = np.random.default_rng(11)
     held: dict[str, GalleryEntry] = {}
-    for _ in range(6):
+    for _ in range(4):
         ids = [f"t-{n:03d}" for n in rng.integers(0, 150, 60)]
         vectors = random_units(rng, 60)
         vectors[:10] = vectors[0]

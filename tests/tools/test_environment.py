@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,31 @@ def test_help_names_every_target_that_a_user_may_call() -> None:
     listed = make("help").stdout
     for target in ("setup", "demo", "test", "check", "bench", "clean", "help"):
         assert f"make {target} " in listed
+
+
+def test_a_lock_is_halved_without_what_comes_otherwise() -> None:
+    text = '# made\n--only-binary :all:\na==1\nB_c==2 ; sys_platform != "win32"\nd==3\ntorch==4\ne==5\n'
+    assert environment.halves_of(text, without={"torch", "a"}) == (
+        '--only-binary :all:\nB_c==2 ; sys_platform != "win32"\ne==5\n',
+        "--only-binary :all:\nd==3\n",
+    )
+
+
+def test_packages_of_the_version_wanted_are_linked(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        venv.create(folder)
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    there, here = (folder / "lib" / version / "site-packages" for folder in (one, two))
+    for name, files in (("a_b", ["a/x.py", "../../../bin/a"]), ("old", ["old.py"]), ("nvidia-x", ["nv.py"])):
+        record = there / f"{name}-1.0+cpu.dist-info"
+        record.mkdir(parents=True)
+        (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0+cpu\n", encoding="utf-8")
+        (record / "RECORD").write_text("".join(f"{file},,\n" for file in files), encoding="utf-8")
+        for file in files:
+            (there / file).parent.mkdir(parents=True, exist_ok=True)
+            (there / file).write_text("value = 1\n", encoding="utf-8")
+    assert environment.link_packages(one, two, {"a-b": "1.0", "old": "0.9"}) == 2
+    assert sorted(str(path.relative_to(here)) for path in here.rglob("*.py")) == ["a/x.py", "nv.py"]
+    assert (here / "a" / "x.py").samefile(there / "a" / "x.py")
+    assert not (two / "bin" / "a").exists()
