@@ -2,9 +2,9 @@
 
 People of the half kept for reporting are enrolled from four photos each and walk past in videos made by code from
 another one, which a motion JPEG stream sends at their real times. ``realtime_attendance.py`` watches it with its
-defaults and writes to its SQLite ledger, synced. The first usable frame is the first in which the detector, run on every frame,
-finds the person as good as a track's frames must be. Time runs from when that frame is sent. A followed face can be
-good some frames before the detector alone finds it so: then the punch comes sooner than five frames after.
+defaults and writes to its SQLite ledger, synced. The first usable frame is the first in which the detector, run on
+every frame, finds the person as good as a track's frames must be. Time runs from when that frame is sent. A followed
+face can be good some frames before the detector alone finds it so: then the punch comes sooner than five frames after.
 """
 
 from __future__ import annotations
