@@ -1,7 +1,7 @@
 """What a frame costs as faces, pixels and cameras become more; and the memory that this takes. Gallery: see `search`.
 
 Faces sway in a still room (`scenes`). In turn: a pipeline of facenet-pytorch's MTCNN and an embedding of every face
-(`reference_pipeline`); our cascade and embedder on every frame; and the live path as a kiosk runs it, tracking included.
+(`reference_pipeline`); our cascade and embedder on every frame; and the live path as a kiosk runs it, with tracking.
 Each point is measured in a process of its own; memory is that process's before the reference is loaded.
 """
 

@@ -225,7 +225,7 @@ def tables(data: Measured) -> Sequence[Table]:
             matrix_rows,
             f"Floor: the multiply-adds at the rate of a large float32 product ({'; '.join(data['product_by'])}), "
             "measured in turn. The embedder looks at each face and its mirror image; its kernels may do less than the "
-            "plain convolutions that are counted (Winograd), so it can go below. The detector's time holds its pyramid, "
+            "plain convolutions that are counted (Winograd), so it can go below. The detector's time holds pyramid, "
             "crops and suppression too, which are no multiply-adds.",
         ),
         Table(
