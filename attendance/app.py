@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo
 
 from attendance.config import CameraSection, Settings
-from attendance.errors import LedgerUnavailableError, ModelError, ModelMismatchError, UsageError
+from attendance.errors import GalleryDamagedError, LedgerUnavailableError, ModelError, ModelMismatchError, UsageError
 from attendance.ledger.opening import ledger_url, open_ledger, registered_zones
 from attendance.ledger.port import Ledger
 from attendance.search.chroma import ChromaStore, GraphSettings, ServerStore
@@ -187,13 +187,15 @@ class App:
         return key_named(self.template_keys, space.key, path=self.settings.model.template_key_file)
 
     def turned(self, space: Space) -> App:
-        """An app for other templates of the same ledger: networks and lookups are its own. Closed with this one."""
+        """An app for other templates of the same ledger, closed with this one.
+
+        What this one has opened or loaded is shared, but for the model and the lookups.
+        """
         other = type(self)(self.settings)
         other.noted, other.ledger_timeout_s = space, self.ledger_timeout_s
-        for name in ("telemetry", "time_zones", "reaching_ledger", "detector"):
-            other.__dict__[name] = getattr(self, name)
-        if "ledger" in self.__dict__:
-            other.__dict__["ledger"] = self.ledger
+        for name in ("telemetry", "time_zones", "ledger", "reaching_ledger", "template_keys", "detector"):
+            if name in self.__dict__:
+                other.__dict__[name] = self.__dict__[name]
         return self._exit.enter_context(other)
 
     @cached_property
@@ -336,6 +338,19 @@ class App:
         return self.gallery_store.exists() if self.settings.search.url else (self.store / "chroma").exists()
 
     @contextmanager
+    def open_gallery(self, store: GalleryStore) -> Iterator[Gallery]:
+        """The stored gallery for a reader; GalleryDamagedError also where other templates are in force by now."""
+        try:
+            with store.open() as gallery:
+                yield gallery
+        except ModelMismatchError as error:
+            if self.noted is None:
+                raise
+            raise GalleryDamagedError(
+                f"the gallery is not yet that of {self.space.text}, which is in force: run `gallery rebuild`"
+            ) from error
+
+    @contextmanager
     def writing(self) -> Iterator[Gallery]:
         """The gallery for a writer, in agreement with the ledger; held until the context ends."""
         from attendance.gallery import open_for_writing, owner_of
@@ -368,7 +383,7 @@ class App:
 
         return load_mirror(
             self.ledger,
-            None if self.settings.search.url else self._embedded_store(READER_WAIT_S).open,
+            None if self.settings.search.url else lambda: self.open_gallery(self._embedded_store(READER_WAIT_S)),
             card_id=self.space.text,
             dimension=self.card.dimension,
             max_templates=self.settings.search.mirror_max_templates,

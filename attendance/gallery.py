@@ -15,7 +15,7 @@ import logging
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -200,7 +200,7 @@ def apply_changes(ledger: Ledger, gallery: Gallery, changes: Sequence[PersonChan
     wrote = _Written()
     with announced(ledger):
         for change, after in zip(changes, entries, strict=True):
-            if not _write(ledger, change):
+            if not _write(ledger, _unshelved(change)):
                 refused.append(change)
                 continue
             upserts += after
@@ -213,6 +213,15 @@ def apply_changes(ledger: Ledger, gallery: Gallery, changes: Sequence[PersonChan
         gallery.upsert(upserts)
         _settle(ledger, gallery, wrote)
     return refused
+
+
+def _unshelved(change: PersonChange) -> PersonChange:
+    """The change with what is shelved of a photo gone wherever the photo's template goes."""
+    if change.before is None or change.after is None or not change.after.shelved:
+        return change
+    gone = {t.template_id for t in change.before.templates} - {t.template_id for t in change.after.templates}
+    kept = tuple(template for template in change.after.shelved if template.template_id not in gone)
+    return PersonChange(change.before, replace(change.after, shelved=kept)) if gone else change
 
 
 class _Written:

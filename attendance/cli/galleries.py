@@ -57,7 +57,7 @@ def look_at_gallery(app: App) -> tuple[Differences, int, int]:
     """
     if not app.has_gallery and not app.ledger.person_versions():
         return Differences(), 0, 0
-    with app.gallery_store.open() as gallery:
+    with app.open_gallery(app.gallery_store) as gallery:
         return verify(app.ledger, gallery), *gallery.counts()
 
 

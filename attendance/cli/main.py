@@ -16,6 +16,7 @@ from attendance.cli import (
     ledgers,
     models,
     people,
+    protecting,
     recognise,
     registers,
     reports,
@@ -32,7 +33,7 @@ def build_parser() -> Parser:
         "python -m attendance report --by day",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    data = (people, enrol, recognise, galleries, ledgers, kiosks, registers, models)
+    data = (people, enrol, recognise, galleries, ledgers, kiosks, registers, models, protecting)
     for module in (*data, reports, calibrating, backup, serve, check):
         module.register(commands)
     return parser

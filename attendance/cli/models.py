@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from attendance.app import App
+from attendance.cli import swapping
 from attendance.cli.base import EXIT_FAILURE, EXIT_OK, Context, add_command, add_group
 from attendance.cli.model_files import accept, hint, import_models, now, use_of
 from attendance.cli.table import render
@@ -50,6 +51,7 @@ def register(commands: Any) -> None:
     taken.add_argument("--card", type=Path, metavar="CARD", help="the card of a model of your own, for a weight file")
     for parser in (pull, taken):
         parser.add_argument("--accept-licence", action="store_true", help="accept the licence that is shown")
+    swapping.register(add)
 
 
 def list_models(arguments: argparse.Namespace, context: Context) -> int:
@@ -184,6 +186,8 @@ def remove_model(arguments: argparse.Namespace, context: Context) -> int:
         found = _chosen(app, [arguments.id])[0]
         if found.id in (app.settings.model.id, app.settings.detect.model):
             raise UsageError(f"the configuration uses {found.id}: name another as model.id or detect.model first")
+        if app.noted is not None and app.noted.model == found.id:
+            raise UsageError(f"the templates in force are of {found.id}: switch to another model first (models swap)")
         if found.id not in app.catalogue and not arguments.yes:
             raise UsageError(f"{found.id} is not in the catalogue and cannot be fetched again: give --yes to delete it")
         app.models.remove(found.id)

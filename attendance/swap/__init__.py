@@ -1,0 +1,26 @@
+"""Changing everybody's templates at once: made anew beside the present ones, put into force with one write."""
+
+from attendance.swap.preparing import Prepared, Unmade, Waiting, finish, lacking, prepare
+from attendance.swap.rereading import Picture, Rereader
+from attendance.swap.rotating import Rotator
+from attendance.swap.scores import PersonScores, ScoreChange, changes_of, scores_of
+from attendance.swap.sources import Photos
+from attendance.swap.switching import switch
+
+__all__ = [
+    "PersonScores",
+    "Photos",
+    "Picture",
+    "Prepared",
+    "Rereader",
+    "Rotator",
+    "ScoreChange",
+    "Unmade",
+    "Waiting",
+    "changes_of",
+    "finish",
+    "lacking",
+    "prepare",
+    "scores_of",
+    "switch",
+]
