@@ -11,6 +11,7 @@ from attendance.cli import (
     calibrating,
     check,
     enrol,
+    fairness,
     galleries,
     kiosks,
     ledgers,
@@ -34,7 +35,7 @@ def build_parser() -> Parser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     data = (people, enrol, recognise, galleries, ledgers, kiosks, registers, models, protecting)
-    for module in (*data, reports, calibrating, backup, serve, check):
+    for module in (*data, reports, calibrating, fairness, backup, serve, check):
         module.register(commands)
     return parser
 
