@@ -53,10 +53,12 @@ class PatchDetector(Detector):
 
     def _patches(self, image: RGBImage) -> list[Face]:
         found = []
-        for colour in np.unique(image.reshape(-1, 3), axis=0):
-            if colour.max() < 100:
+        # Each pixel as one number, because numbers sort a hundred times faster than rows.
+        numbers = image.astype(np.int64) @ (1 << 16, 1 << 8, 1)
+        for number in np.unique(numbers):
+            if max(number >> 16, number >> 8 & 255, number & 255) < 100:
                 continue
-            mask = np.all(image == colour, axis=2).astype(np.uint8)
+            mask = (numbers == number).astype(np.uint8)
             count, _, stats, _ = cv2.connectedComponentsWithStats(mask)
             found += [stats[i] for i in range(1, count) if stats[i][4] >= 100]
         found.sort(key=lambda s: (-int(s[4]), int(s[0]), int(s[1])))

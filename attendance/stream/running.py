@@ -25,20 +25,20 @@ from attendance.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
-_READERS_S = 2.0
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much may wait, and how long is waited.
 
     ``results``: changes of tracks that wait for the ledger; beyond, they are lost. ``end_s``: seconds in which, at the
-    end, the frame in work is finished and all results are settled; what is left then is lost. ``look_s``: seconds
-    between two looks of the caller's thread. ``max_seconds``: length of the run, by the cameras' clocks.
+    end, the frame in work is finished and all results are settled; what is left then is lost. ``close_s``: seconds
+    in which a camera must end its read, else it is left behind. ``look_s``: seconds between two looks of the caller's
+    thread. ``max_seconds``: length of the run, by the cameras' clocks.
     """
 
     results: int = 1000
     end_s: float = 10.0
+    close_s: float = 2.0
     look_s: float = 0.03
     max_seconds: float | None = None
 
@@ -136,7 +136,7 @@ class Stream:
     ) -> None:
         self.frames.close()
         self._go.set()
-        deadline_s = time.monotonic() + _READERS_S
+        deadline_s = time.monotonic() + self.limits.close_s
         for station in self.stations:
             station.join(deadline_s)
 
