@@ -38,15 +38,13 @@ def frames(video: Path, size: tuple[int, int]) -> list[Image]:
     return found
 
 
-def measure(video: Path, *, rounds: int, threads: int) -> list[dict[str, Any]]:
-    """One row per frame size and smallest face."""
-    rows = []
-    for name, size in SIZES.items():
-        pictures = frames(video, size)
-        for min_face_px in FACES_PX:
-            rows.append({"frame": name, "min_face_px": min_face_px, **_row(pictures, min_face_px, rounds, threads)})
-            print(rows[-1], flush=True)
-    return rows
+def measure(video: Path, size: str, *, rounds: int, threads: int) -> list[dict[str, Any]]:
+    """One row per smallest face, for one of `SIZES`."""
+    pictures = frames(video, SIZES[size])
+    return [
+        {"frame": size, "min_face_px": min_face_px, **_row(pictures, min_face_px, rounds, threads)}
+        for min_face_px in FACES_PX
+    ]
 
 
 def _row(pictures: list[Image], min_face_px: int, rounds: int, threads: int) -> dict[str, float]:

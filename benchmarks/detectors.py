@@ -266,6 +266,11 @@ def _photos(options: Options, count: int) -> list[Path]:
     return [people[names[i * len(names) // count]][0] for i in range(min(count, len(names)))]
 
 
+def _needs(options: Options) -> str | None:
+    missing = needs_photos(options)
+    return missing if missing is not None or STREET.is_file() else f"no video {STREET.name} in {STREET.parent}"
+
+
 def _conclude(pieces: Mapping[str, Measured]) -> tuple[Measured, Sequence[Table]]:
     data = {
         "speed": pieces["speed"]["rows"],
@@ -358,7 +363,7 @@ PART = Part(
     },
     conclude=_conclude,
     threads=THREADS,
-    needs=lambda options: needs_photos(options) or (None if STREET.is_file() else f"no video {STREET.name}"),
+    needs=_needs,
 )
 
 

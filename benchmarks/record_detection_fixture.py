@@ -18,7 +18,7 @@ TARGET = Path(__file__).resolve().parents[1] / "tests" / "detect" / "reference.j
 FACES_PX = (20, 40)
 
 
-def main() -> None:
+def record_portraits() -> None:
     """Write the boxes, scores and points of both portraits at both settings."""
     record = {}
     for min_face_px in FACES_PX:
@@ -35,4 +35,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    record_portraits()
