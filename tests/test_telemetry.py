@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from attendance.errors import UsageError
-from attendance.telemetry import CONTENT_TYPE, MOST_LABELS, STAGES, MetricsServer, Telemetry
+from attendance.telemetry import CONTENT_TYPE, MOST_LABELS, STAGES, TO_PUNCH, MetricsServer, Telemetry
 from attendance.types import EventKind
 
 
@@ -66,6 +66,34 @@ def test_a_failed_step_is_timed_too() -> None:
 def test_another_word_is_no_stage() -> None:
     with pytest.raises(ValueError, match=r"one of camera, detect.*got 'recognise'"):
         Telemetry().stage("recognise", 1.0)
+
+
+def test_times_are_told_as_count_mean_and_the_slowest_twentieth_of_the_last_thousand() -> None:
+    telemetry = Telemetry()
+    assert telemetry.times() == {}
+    for milliseconds in range(3000):
+        telemetry.stage("detect", milliseconds / 1000)
+    telemetry.time_to_record(3.0)
+    telemetry.time_to_record(2.0, since_capture_s=0.25)
+    times = telemetry.times()
+    assert set(times) == {"detect", TO_PUNCH}
+    assert (times["detect"].count, times["detect"].mean_s) == (3000, pytest.approx(1.4995))
+    assert times["detect"].p95_s == pytest.approx(2.950)
+    assert (times[TO_PUNCH].count, times[TO_PUNCH].p95_s) == (1, 0.25)
+    assert value(telemetry, "attendance_time_to_record_seconds_count") == 2
+    assert value(telemetry, "attendance_capture_to_punch_seconds_sum") == 0.25
+
+
+def test_queues_are_asked_when_metrics_are_read() -> None:
+    telemetry = Telemetry()
+    waiting = iter([3, 1])
+    telemetry.queue("frames", "door", depth=lambda: next(waiting), bound=lambda: 4)
+    assert value(telemetry, "attendance_queue_depth", queue="frames", camera="door") == 3
+    samples = shown(telemetry)
+    labels = (("camera", "door"), ("queue", "frames"))
+    assert (samples["attendance_queue_depth", labels], samples["attendance_queue_bound", labels]) == (1, 4)
+    with pytest.raises(ValueError, match=r"one of frames, results, got 'people'"):
+        telemetry.queue("people", "door", depth=lambda: 0, bound=lambda: 0)
 
 
 def test_the_stores_are_gauges() -> None:

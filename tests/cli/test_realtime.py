@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ import pytest
 from attendance.app import App
 from attendance.cli.realtime import main
 from attendance.detect.port import Detector
-from attendance.errors import LedgerUnavailableError
+from attendance.errors import LedgerUnavailableError, ModelError
 from attendance.gallery import PersonChange, apply_changes, open_for_writing
 from attendance.ledger.port import Ledger, Recorded
 from attendance.ledger.sqlite import SqliteLedger
@@ -234,6 +235,79 @@ def test_who_is_enrolled_while_it_runs_is_recognised(
     ran = live(*flags, make_app=EnrollingApp)
     assert ran.json["events"] == {"punch": 1, "repeat": 0, "unknown": 1, "ambiguous": 0, "refused": 0}
     assert [row["identity_id"] for row in ran.json["recorded"]] == ["blue"]
+
+
+def test_stats_are_a_table_without_names_and_a_part_of_the_json(live: Run, tmp_path: Path) -> None:
+    flags = ("--source", film(tmp_path / "film.avi", RED, GREEN), "--start", START, "--quiet", "--json", "-")
+    ran = live(*flags, "--stats")
+    table = ran.err.splitlines()
+    assert table[1].split() == ["camera", "frames/s", "frames", "dropped", "waiting"]
+    assert (table[2].split()[0], table[2].split()[2:]) == ("camera-1", ["50", "0", "0/4"])
+    assert table[3].startswith("results waiting 0/1000 (most ")
+    steps = ["camera", "detect", "track", "align", "quality", "embed", "search", "decide", "ledger", "to", "punch"]
+    assert (table[4].split(), table[5].split()[0], table[6].split()[0]) == (["ms", *steps], "mean", "p95")
+    assert len(table) == 7
+    assert "red" not in ran.err and "green" not in ran.err
+    stats = ran.json["stats"]
+    assert list(stats) == ["seconds", "cameras", "stages", "to_punch", "queues"]
+    assert [(each["camera_id"], each["frames"], each["dropped"]) for each in stats["cameras"]] == [("camera-1", 50, 0)]
+    assert list(stats["stages"]) == steps[:-2]
+    assert (stats["stages"]["camera"]["count"], stats["to_punch"]["count"]) == (50, 2)
+    assert (stats["queues"]["frames"]["bound"], stats["queues"]["results"]["bound"]) == (4, 1000)
+    assert live(*flags).err == ""
+
+
+def test_networks_that_fail_end_the_run_with_its_summary_and_one_line(live: Run, store: Path, tmp_path: Path) -> None:
+    class Failing(BrightDetector):
+        frames = 0
+
+        def detect(self, images: Sequence[RGBImage]) -> list[list[Face]]:
+            self.frames += 1
+            if self.frames == 20:
+                raise ModelError("the processor is on fire: put it out")
+            return super().detect(images)
+
+    class FailingApp(FakeApp):
+        @cached_property
+        def detector(self) -> Detector:
+            return Failing()
+
+    ran = live("--source", film(tmp_path / "film.avi", RED), "--json", "-", make_app=FailingApp)
+    assert (ran.code, ran.json["frames"], ran.json["events"]["punch"]) == (1, 19, 1)
+    assert ran.err.splitlines()[-1] == "realtime_attendance.py: the processor is on fire: put it out"
+    assert "Traceback" not in ran.err
+    with open_ledger(store) as ledger:
+        assert len(ledger.attendance()) == 1
+
+
+def test_a_ledger_that_hangs_delays_no_frame_and_no_end(
+    live: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATTENDANCE_KIOSK__END_S", "0")
+    over = threading.Event()
+
+    class Hanging(SqliteLedger):
+        def record(self, punch: Punch) -> Recorded:
+            over.wait()
+            return super().record(punch)
+
+    class HangingApp(FakeApp):
+        @cached_property
+        def ledger(self) -> Ledger:
+            ledger = Hanging(self.store / "ledger.sqlite", cooldown_s=300.0, time_zones=self.settings.time_zones())
+            self._exit.callback(ledger.close)
+            return ledger
+
+    flags = ("--source", film(tmp_path / "film.avi", RED, GREEN), "--json", "-")
+    try:
+        ran = live(*flags, make_app=HangingApp)
+    finally:
+        over.set()
+        for thread in threading.enumerate():
+            if thread.name == "ledger":
+                thread.join()
+    assert (ran.code, ran.json["frames"], ran.json["not_recorded"], ran.json["events_lost"]) == (1, 50, 2, 2)
+    assert "did not answer before the end" in ran.err
 
 
 PROGRAM = """
