@@ -1,7 +1,8 @@
 """Puts the newest results of the benchmarks into docs/performance.md and docs/detectors.md, and draws their curves.
 
 ``python -m tools.performance`` fills what stands between ``<!-- result: NAME / TABLE -->`` and ``<!-- end -->`` with
-that table of the newest ``benchmarks/results/DATE-NAME.md``, and draws docs/performance/*.png from the JSON beside it.
+that table of the newest ``benchmarks/results/DATE-NAME.md`` that has it, and draws docs/performance/*.png from the JSON
+beside it, shown at ``<!-- plot: CURVE / TITLE -->``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 PLOTS = DOCS / "performance"
 PAGES = ("performance.md", "detectors.md")
 
-BLOCK = re.compile(r"<!-- result: (?P<name>[a-z]+) / (?P<table>[^>\n]+) -->\n.*?<!-- end -->", re.DOTALL)
+BLOCK = re.compile(r"<!-- (?P<kind>result|plot): (?P<name>[a-z-]+) / (?P<of>[^>\n]+) -->\n.*?<!-- end -->", re.DOTALL)
 DATED = r"\d{4}-\d{2}-\d{2}"
 
 SIZE_INCHES, DPI = (6.4, 3.8), 90
@@ -28,38 +29,42 @@ OURS, LIVE, REFERENCE, FLOOR = "#1f77b4", "#2ca02c", "#888888", "#d62728"
 
 def main() -> int:
     """Fill the pages, draw the curves, say what was done."""
+    drawn = [name for name, (result, draw) in CURVES.items() if _draw(name, result, draw)]
+    there = {path.stem for path in PLOTS.glob("*.png")}
     for page in PAGES:
         path = DOCS / page
-        path.write_text(filled(path.read_text(encoding="utf-8"), RESULTS), encoding="utf-8")
-    drawn = [name for name, (result, draw) in CURVES.items() if _draw(name, result, draw)]
+        path.write_text(filled(path.read_text(encoding="utf-8"), RESULTS, there), encoding="utf-8")
     print(f"filled {', '.join(PAGES)}; drawn: {', '.join(drawn) if drawn else 'nothing'}")
     return 0
 
 
-def newest(name: str, results: Path) -> Path | None:
-    """The Markdown of a benchmark's last result."""
+def results_of(name: str, results: Path) -> list[Path]:
+    """The Markdown of a benchmark's results, the last one first."""
     found = [path for path in results.glob(f"*-{name}.md") if re.fullmatch(rf"{DATED}-{name}", path.stem)]
-    return max(found, key=lambda path: path.stem, default=None)
+    return sorted(found, key=lambda path: path.stem, reverse=True)
 
 
-def filled(page: str, results: Path) -> str:
-    """The page with every marked table as the newest result has it."""
+def filled(page: str, results: Path, plots: Collection[str]) -> str:
+    """The page with every marked table as the newest result that has it has it, and every curve that was drawn."""
 
     def block(match: re.Match[str]) -> str:
-        name, table = match["name"], match["table"]
-        path = newest(name, results)
-        text = f"Not measured yet: `python -m benchmarks {name}`." if path is None else _quoted(path, table)
-        return f"<!-- result: {name} / {table} -->\n{text}\n<!-- end -->"
+        name, of = match["name"], match["of"]
+        if match["kind"] == "plot":
+            text = f"![{of}]({PLOTS.name}/{name}.png)\n" if name in plots else ""
+        else:
+            quoted = (_quoted(path, of) for path in results_of(name, results))
+            text = next((text for text in quoted if text), f"Not measured yet: `python -m benchmarks {name}`.") + "\n"
+        return f"<!-- {match['kind']}: {name} / {of} -->\n{text}<!-- end -->"
 
     return BLOCK.sub(block, page)
 
 
 def _quoted(path: Path, table: str) -> str:
+    """The table, and where it is from; nothing where the result has no such table."""
     content = path.read_text(encoding="utf-8")
     section = re.search(rf"^## {re.escape(table)}\n(?P<body>.*?)(?=^## |\Z)", content, re.DOTALL | re.MULTILINE)
     if section is None:
-        headings = ", ".join(re.findall(r"^## (.+)$", content, re.MULTILINE))
-        raise SystemExit(f"{path.name} has no table {table!r}, only {headings}")
+        return ""
     return f"{section['body'].strip()}\n\nFrom [{path.name}](../benchmarks/results/{path.name}): {_machine(content)}."
 
 
@@ -72,7 +77,7 @@ def _machine(content: str) -> str:
 
 
 def _draw(name: str, result: str, draw: Callable[[Any, Mapping[str, Any]], None]) -> bool:
-    path = newest(result, RESULTS)
+    path = next(iter(results_of(result, RESULTS)), None)
     if path is None:
         return False
     import matplotlib as mpl
