@@ -78,7 +78,7 @@ def test_the_keys_of_events_and_summaries_are_documented() -> None:
     text = page("json.md")
     for heading, keys in (
         ("Events", list(event().to_json())),
-        ("realtime_attendance.py", [*Summary().to_json(), "model", "camera"]),
+        ("realtime_attendance.py", [*Summary().to_json(), "model", "camera", "stats"]),
         ("report --by punch", list(ENTRY_COLUMNS)),
         ("report --by person", list(PERSON_COLUMNS)),
         ("report --by day", list(DAY_COLUMNS)),
