@@ -1,39 +1,38 @@
-"""Pair lists: ``image_a,image_b,same[,fold]``."""
+"""Pair lists: ``image_a,image_b,same[,fold]``, or the layout of a published set."""
 
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
 from attendance.errors import UsageError
+from lab.evaluate.pair_layouts import Pair, cfp_pairs, published_pairs
 
 COLUMNS = ("image_a", "image_b", "same")
 FOLDS_WITHOUT_COLUMN = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two images by their path relative to the images' folder, whether they show one person, and the fold."""
-
-    image_a: str
-    image_b: str
-    same: bool
-    fold: str
-
-
 def read_pairs(path: Path) -> list[Pair]:
-    """Read a pair list, in file order. Without a column ``fold``, folds are ten contiguous tenths.
+    """Read a pair list, in file order: a CSV, or a layout of `lab.evaluate.pair_layouts`.
+
+    Without a column ``fold``, folds are ten contiguous tenths.
 
     Raises:
         UsageError: one line with file and line: unreadable, other columns, an empty image, a ``same`` that is neither
             0 nor 1, an empty fold, fewer than two folds, or pairs of one kind only.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            pairs = _rows(path, csv.reader(file, strict=True))
+        if path.is_dir():
+            pairs = cfp_pairs(path)
+        else:
+            text = path.read_bytes().decode("utf-8-sig")
+            published = published_pairs(path, text.splitlines())
+            pairs = (
+                _rows(path, csv.reader(io.StringIO(text, newline=""), strict=True)) if published is None else published
+            )
     except OSError as error:
         raise UsageError(f"--pairs {path}: cannot be read ({error.strerror}); name a CSV file") from error
     except UnicodeDecodeError as error:

@@ -13,7 +13,8 @@ import numpy as np
 from attendance import metrics
 from attendance.errors import UsageError
 from lab.command import Context, add_command, existing_folder
-from lab.evaluate.pairs import Pair, people_of, read_pairs
+from lab.evaluate.pair_layouts import Pair
+from lab.evaluate.pairs import people_of, read_pairs
 from lab.evaluate.report import write_report
 from lab.evaluate.shared import (
     add_model_flags,
@@ -51,6 +52,7 @@ def add_verification(commands: Any) -> None:
         summary="Judge a model on pairs of photos: accuracy, AUC, EER, TAR at FAR.",
         details=(
             "CSV: image_a,image_b,same[,fold], images relative to --images; without fold, ten contiguous tenths.\n"
+            "Also as published: LFW's pairs.txt, CALFW's and CPLFW's list, CFP's folder Protocol/Split/FP or FF.\n"
             "The face that holds the photo's centre is read, else the nearest to it. A photo that cannot be read\n"
             "scores -1: its same pairs are lost at every threshold, its different pairs are rejected."
         ),
@@ -58,7 +60,7 @@ def add_verification(commands: Any) -> None:
         command=verification,
     )
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of the images")
-    parser.add_argument("--pairs", type=Path, required=True, metavar="CSV", help="list of pairs")
+    parser.add_argument("--pairs", type=Path, required=True, metavar="LIST", help="list of pairs")
     parser.add_argument("--report", type=Path, metavar="HTML", help="write figures and curves as one page")
     add_model_flags(parser)
 

@@ -15,7 +15,7 @@ from attendance.stills import Reading
 from attendance.types import Candidate, RefusalReason
 from lab.command import Context
 from lab.evaluate.identification import Looked, judge_lookups, list_photos
-from lab.evaluate.pairs import Pair
+from lab.evaluate.pair_layouts import Pair
 from lab.evaluate.shared import rate_key
 from lab.evaluate.verification import judge_pairs, score_pairs
 from lab.read import Failure, read_vectors

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from attendance.errors import UsageError
-from lab.evaluate.pairs import Pair, people_of, read_pairs
+from lab.evaluate.pair_layouts import Pair
+from lab.evaluate.pairs import people_of, read_pairs
 
 
 def write(folder: Path, text: str | bytes) -> Path:
