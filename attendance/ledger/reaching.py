@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from attendance.errors import LedgerUnavailableError
@@ -32,8 +33,10 @@ class ReachingLedger:
         self._ledger: Ledger | None = None
         self._away: str | None = None
         self._patience_s = patience_s
-        # A server that hangs is given up by its driver later than people walk on.
-        self._recording = ThreadPoolExecutor(1, thread_name_prefix="recording")
+        self._punches: SimpleQueue[tuple[Punch, Future[Recorded]] | None] = SimpleQueue()
+        # A server that hangs is given up by its driver later than people walk on, or never: not even the end of the
+        # program waits for this thread.
+        self._recording = threading.Thread(target=self._record, name="recording", daemon=True)
 
     @property
     def is_away(self) -> bool:
@@ -64,7 +67,10 @@ class ReachingLedger:
         """See the port; refuses at once while the ledger is known to be away."""
         if self._away is not None:
             raise LedgerUnavailableError(self._away)
-        answer = self._recording.submit(self._record, punch)
+        if self._recording.ident is None:
+            self._recording.start()
+        answer: Future[Recorded] = Future()
+        self._punches.put((punch, answer))
         try:
             return answer.result(self._patience_s)
         except TimeoutError:
@@ -75,12 +81,20 @@ class ReachingLedger:
             self._note_away(error)
             raise error from None
 
-    def _record(self, punch: Punch) -> Recorded:
-        return self._asked(lambda ledger: ledger.record(punch))
-
     def close(self) -> None:
-        """Wait for no answer any more; the ledger itself is closed by whoever opened it."""
-        self._recording.shutdown(wait=False, cancel_futures=True)
+        """Take no punch any more, and wait for none; the ledger itself is closed by whoever opened it."""
+        self._punches.put(None)
+
+    def _record(self) -> None:
+        while (asked := self._punches.get()) is not None:
+            self._answer(*asked)
+
+    def _answer(self, punch: Punch, answer: Future[Recorded]) -> None:
+        try:
+            answer.set_result(self._asked(lambda ledger: ledger.record(punch)))
+        except Exception as error:
+            logger.debug("a punch was not recorded", exc_info=True)
+            answer.set_exception(error)
 
     def _asked(self, question: Callable[[Ledger], _T]) -> _T:
         try:
