@@ -288,23 +288,6 @@ def test_a_kiosk_that_starts_while_the_ledger_is_away_recognises_from_its_last_m
     assert (ran.code, ran.err.count("\n")) == (1, 1) and "cannot be reached" in ran.err
 
 
-PROGRAM = """
-import sys, time
-from functools import cached_property
-from attendance.cli.realtime import main
-from tests.building import BrightDetector, FakeApp
-class Unhurried(BrightDetector):
-    def detect(self, images):
-        time.sleep(0.02)
-        return super().detect(images)
-class UnhurriedApp(FakeApp):
-    @cached_property
-    def detector(self):
-        return Unhurried()
-sys.exit(main(sys.argv[1:], make_app=UnhurriedApp))
-"""
-
-
 def test_a_kiosk_that_was_killed_plays_again_and_nobody_counts_twice_or_is_lost(
     run: Run, enrolled: Run, store: Path, tmp_path: Path
 ) -> None:
@@ -316,8 +299,8 @@ def test_a_kiosk_that_was_killed_plays_again_and_nobody_counts_twice_or_is_lost(
 
     def start(kiosk: str) -> subprocess.Popen[bytes]:
         environment = {**os.environ, "ATTENDANCE_KIOSK__ID": kiosk, "ATTENDANCE_LEDGER__URL": url}
-        command = [sys.executable, "-c", PROGRAM, "--headless", "--quiet", "--source", films[kiosk], "--start", START,
-                   "--store", tmp_path / kiosk, "--events", events[kiosk]]  # fmt: skip
+        command = [sys.executable, "-m", "tests.cli.unhurried", "--headless", "--quiet", "--source", films[kiosk],
+                   "--start", START, "--store", tmp_path / kiosk, "--events", events[kiosk]]  # fmt: skip
         return subprocess.Popen(list(map(str, command)), cwd=ROOT, env=environment)
 
     try:
