@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -24,13 +23,21 @@ from attendance.operating import operating_point, roster_of
 from attendance.search.exact import ExactGallery
 from attendance.stills import Reading
 from attendance.types import GalleryEntry, Outcome
-from benchmarks.hygiene_photos import KeptStills, open_rgb, read_strictly, save_rgb, smeared
-from benchmarks.lfw import DEFAULT_DATA, HALVES, Lfw
+from benchmarks.photos import (
+    KeptStills,
+    cell,
+    data_set,
+    open_rgb,
+    parser_of,
+    read_strictly,
+    readings_file,
+    save_rgb,
+    smeared,
+)
 from benchmarks.promise_draws import Tally
-from benchmarks.report import Table, share, write_result
+from benchmarks.report import Table, write_result
 
 COMMAND = "python -m benchmarks hygiene"
-WORK = Path(__file__).parents[1] / "build" / "hygiene"
 DRAWS = 10
 ENROLLED = 5
 POISON = 0.05
@@ -39,7 +46,13 @@ RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 SMEAR = (0.45, 0.8)
 EYES_PX = 42.0
 """Distance of the eyes on these photos (the median), which a smear's length is a share of."""
-PROMISED = {"kept_out": 0.95, "good_refused": 0.02, "top1_lost": 0.005, "found": 0.95}
+GALLERIES = {
+    "unspoiled": "good photos in the place of the bad ones",
+    "clean": "clean: the bad photos taken out by hand",
+    "poisoned": "poisoned",
+    "naive": "poisoned, without the outlier check",
+}
+PROMISED = {"kept_out": 0.95, "good_refused": 0.02, "lost": 0.005, "found": 0.95}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +67,24 @@ class Slots:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure both; 1 where a promise is missed."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description="What enrolment keeps out.")
-    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help="folder of the photos")
-    parser.add_argument("--work", type=Path, default=WORK, metavar="DIR", help="where what was read is kept")
-    parser.add_argument("--half", choices=HALVES, default="report", help="whose photos (report); tune writes no result")
+    parser = parser_of(COMMAND, "What enrolment keeps out.")
     parser.add_argument("--draws", type=int, default=DRAWS, help=f"galleries ({DRAWS})")
+    parser.add_argument("--read-only", type=int, metavar="N", help="read so many photos more, and stop")
     arguments = parser.parse_args(argv)
-    lfw = Lfw(arguments.data)
-    if not lfw.is_there():
-        print(f"{COMMAND}: skipped: no data set (images/, split.csv) in {arguments.data}")
+    lfw = data_set(arguments, COMMAND)
+    if lfw is None:
         return 0
     people = lfw.people(arguments.half)
     with tempfile.TemporaryDirectory() as folder:
         settings = load(None, environment={}, overrides={"store.path": Path(folder) / "store"})
         with App(settings) as app:
-            kept = arguments.work / f"readings-{arguments.half}-{app.card.sha256[:8]}.npz"
-            readings = read_strictly(app, [path for photos in people.values() for path in photos], kept)
+            kept = readings_file(app, arguments.work, arguments.half)
+            readings = read_strictly(
+                app, [path for photos in people.values() for path in photos], kept, most=arguments.read_only
+            )
+            if arguments.read_only is not None:
+                print(f"{len(readings)} photos are read")
+                return 0
             data: dict[str, Any] = {
                 "design": {"half": arguments.half, "draws": arguments.draws, "model": app.card.id},
                 "refused_as_they_are": _refused(readings),
@@ -106,21 +121,17 @@ def poisoned(
     """Galleries of everybody with three photos and one to look up: clean, poisoned, and poisoned without the check."""
     names = sorted(name for name, photos in people.items() if len(photos) >= 4)
     tallies = {key: Tally.empty(len(names)) for key in ("mislabelled", "smeared", "good")}
-    found = {
-        key: {rate: Tally.empty(len(names)) for rate in ("top1", "accepted")} for key in ("clean", "poisoned", "naive")
-    }
+    found = {key: {rate: Tally.empty(len(names)) for rate in ("top1", "accepted")} for key in GALLERIES}
     for seed in range(draws):
         slots, spoiled = _poison(app, {name: people[name] for name in names}, folder / f"draw-{seed}", seed=seed)
         known = {**readings, **spoiled}
-        clean = _clean(slots, people)
-        naive = lambda policy: replace(policy, outliers=None)  # noqa: E731
-        # Without hygiene: what a system enrols that reads every photo on which it sees a face.
-        gallery, _ = _enrolled(app, clean, known, folder / f"clean-{seed}")
-        _look_up(app, gallery, slots, names, known, found["clean"])
+        for key, clean in (("unspoiled", _unspoiled(slots, people)), ("clean", _without_poison(slots))):
+            gallery, _ = _enrolled(app, clean, known, folder / f"{key}-{seed}")
+            _look_up(app, gallery, slots, names, known, found[key])
         gallery, result = _enrolled(app, slots, known, folder / f"poisoned-{seed}")
         _look_up(app, gallery, slots, names, known, found["poisoned"])
         _count(slots, result, names, tallies)
-        gallery, _ = _enrolled(app, slots, known, folder / f"naive-{seed}", change=naive)
+        gallery, _ = _enrolled(app, slots, known, folder / f"naive-{seed}", change=_without_outlier_check)
         _look_up(app, gallery, slots, names, known, found["naive"])
     bad = Tally.empty(len(names))
     for kind in ("mislabelled", "smeared"):
@@ -131,8 +142,10 @@ def poisoned(
         "kept_out": {"all": bad.to_json(), **{k: tallies[k].to_json() for k in ("mislabelled", "smeared")}},
         "good_refused": tallies["good"].to_json(),
         "found": {key: {rate: tally.to_json() for rate, tally in rates.items()} for key, rates in found.items()},
-        "top1_lost": found["clean"]["top1"].rate() - found["poisoned"]["top1"].rate(),
-        "accepted_lost": found["clean"]["accepted"].rate() - found["poisoned"]["accepted"].rate(),
+        "lost": {
+            key: {rate: found[key][rate].less(found["poisoned"][rate]) for rate in ("top1", "accepted")}
+            for key in ("clean", "unspoiled")
+        },
     }
 
 
@@ -165,8 +178,22 @@ def _poison(
     return slots, read_strictly(app, spoiled)
 
 
-def _clean(slots: Slots, people: Mapping[str, Sequence[Path]]) -> Slots:
-    """The same draw as it was before it was poisoned."""
+def _without_outlier_check(policy: EnrolPolicy) -> EnrolPolicy:
+    return replace(policy, outliers=None)
+
+
+def _without_poison(slots: Slots) -> Slots:
+    """The same folder after somebody who knows has taken the bad photos out."""
+    bad = slots.mislabelled | slots.smeared
+    enrol = {
+        name: {file: path for file, path in files.items() if (name, file) not in bad}
+        for name, files in slots.enrol.items()
+    }
+    return replace(slots, enrol=enrol)
+
+
+def _unspoiled(slots: Slots, people: Mapping[str, Sequence[Path]]) -> Slots:
+    """The same draw as it was before it was poisoned: with a good photo in the place of each bad one."""
     enrol = {
         name: {file: next(path for path in people[name] if f"{name}/{path.name}" == file) for file in files}
         for name, files in slots.enrol.items()
@@ -233,7 +260,7 @@ def planted(
     doubles, others = ranked[:PLANTED], ranked[PLANTED:]
     tail, standing = app.card.duplicates, app.standing()
     assert tail is not None and standing is not None
-    threshold = app.threshold(PLANTED)
+    threshold = app.duplicate_threshold(PLANTED)
     rows: list[tuple[int, bool, bool, float, float]] = []
     for seed in range(draws):
         rng = np.random.default_rng(seed)
@@ -295,32 +322,32 @@ def _promises(data: Mapping[str, Any]) -> dict[str, bool]:
     return {
         "bad photos kept out": poison["kept_out"]["all"]["rate"] >= PROMISED["kept_out"],
         "good photos refused": poison["good_refused"]["rate"] < PROMISED["good_refused"],
-        "identification": max(poison["top1_lost"], poison["accepted_lost"]) <= PROMISED["top1_lost"],
+        "identification": max(told["rate"] for told in poison["lost"]["clean"].values()) <= PROMISED["lost"],
         "doubles found": curve["0.005"]["standing"]["rate"] >= PROMISED["found"],
     }
-
-
-def _cell(tally: Mapping[str, Any]) -> str:
-    return share(tally["rate"], tally["interval"])
 
 
 def _tables(data: Mapping[str, Any]) -> list[Table]:
     poison, planted_, design = data["poisoned"], data["planted"], data["design"]
     kept = poison["kept_out"]
     out = [
-        ["mislabelled photos kept out", _cell(kept["mislabelled"]), str(kept["mislabelled"]["trials"]), ""],
-        ["smeared photos kept out", _cell(kept["smeared"]), str(kept["smeared"]["trials"]), ""],
-        ["both", _cell(kept["all"]), str(kept["all"]["trials"]), ">= 95 %"],
-        ["good photos refused", _cell(poison["good_refused"]), str(poison["good_refused"]["trials"]), "< 2 %"],
+        ["mislabelled photos kept out", cell(kept["mislabelled"]), str(kept["mislabelled"]["trials"]), ""],
+        ["smeared photos kept out", cell(kept["smeared"]), str(kept["smeared"]["trials"]), ""],
+        ["both", cell(kept["all"]), str(kept["all"]["trials"]), ">= 95 %"],
+        ["good photos refused", cell(poison["good_refused"]), str(poison["good_refused"]["trials"]), "< 2 %"],
     ]
-    names = {"clean": "clean", "poisoned": "poisoned", "naive": "poisoned, without the outlier check"}
-    found = [[names[k], _cell(v["top1"]), _cell(v["accepted"])] for k, v in poison["found"].items()]
+    found = [[GALLERIES[k], cell(v["top1"]), cell(v["accepted"])] for k, v in poison["found"].items()]
+    found += [
+        [f"lost to the poison, against {'the clean one' if key == 'clean' else 'that with more good photos'}",
+         cell(told["top1"]), cell(told["accepted"])]
+        for key, told in poison["lost"].items()
+    ]  # fmt: skip
     configured = [
-        [f"{100 * float(rate):g} %", _cell(told["found"]), _cell(told["false_alarms"])]
+        [f"{100 * float(rate):g} %", cell(told["found"]), cell(told["false_alarms"])]
         for rate, told in planted_["configured"].items()
     ]
     swept = [
-        [f"{100 * float(rate):g} %", _cell(told["standing"]), _cell(told["cosine"])]
+        [f"{100 * float(rate):g} %", cell(told["standing"]), cell(told["cosine"])]
         for rate, told in planted_["swept"].items()
     ]
     refused = data["refused_as_they_are"]
@@ -339,8 +366,8 @@ def _tables(data: Mapping[str, Any]) -> list[Table]:
             "Identification",
             ["gallery", "top-1", "accepted under the gallery's own rule"],
             found,
-            f"Lost to the poison: {100 * poison['top1_lost']:.2f} points of top-1, {100 * poison['accepted_lost']:.2f} "
-            "of those accepted; promised: at most 0.5.",
+            "Promised: at most 0.5 points less than the clean one. A bad photo has taken the place of a good one, so "
+            "that a tenth of the templates is missing in both; what these would have brought is the first row.",
         ),
         Table(
             "People planted under two ids, by the configured rate of false alarms",

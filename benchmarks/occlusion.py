@@ -1,169 +1,233 @@
-"""Covered faces: whether a photo's likeness to its person's others tells, on coverings that nothing was set by."""
+"""Covered faces: which signal tells them, tuned on some coverings and judged on others, with its trade-off."""
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from attendance.align import align
+from attendance.align import quality_chips
 from attendance.app import App
 from attendance.config import load
-from attendance.faces import FaceRule, choose_face
 from attendance.search.port import mean_direction
-from attendance.types import Float32, RGBImage
-from benchmarks.hygiene_photos import open_rgb
-from benchmarks.lfw import DEFAULT_DATA, HALVES, Lfw
+from attendance.types import Float32, Float64, RGBImage
+from benchmarks.coverings import JUDGED_BY, TUNED_BY
+from benchmarks.lfw import Lfw
+from benchmarks.occlusion_plot import write_plot
+from benchmarks.photos import cell, data_set, face_of, open_rgb, parser_of
 from benchmarks.promise_draws import Tally, read_half
-from benchmarks.report import Table, share, write_result
+from benchmarks.report import Table, write_result
 
 COMMAND = "python -m benchmarks occlusion"
-WORK = Path(__file__).parents[1] / "build" / "promise"
-PEOPLE = 150
-LIMITS = (0.90, 0.91, 0.92, 0.93, 0.94, 0.95)
-
-Cover = Callable[[RGBImage, Float32, np.random.Generator], RGBImage]
-"""An aligned chip, the five points on it and random numbers -> the chip with a covering."""
-
-
-def _lower(points: Float32, side: int, rng: np.random.Generator) -> Float32:
-    """Where a mask lies: from the nose down over the chin, 0..1 (S, S, 1)."""
-    top = points[2, 1] - rng.uniform(0.0, 0.08) * side
-    left, right = points[3, 0] - 0.24 * side, points[4, 0] + 0.24 * side
-    outline = [[left, top], [points[2, 0], top - 0.04 * side], [right, top], [right, side], [left, side]]
-    inside = np.zeros((side, side), np.float32)
-    cv2.fillPoly(inside, [np.array(outline, np.int32)], 1.0)
-    return np.asarray(cv2.GaussianBlur(inside, (0, 0), 1.0)[:, :, None], np.float32)
-
-
-def _laid(chip: RGBImage, cloth: Float32, inside: Float32) -> RGBImage:
-    return np.asarray(np.clip(chip * (1.0 - inside) + cloth * inside, 0, 255), np.uint8)
-
-
-def _plain_mask(chip: RGBImage, points: Float32, rng: np.random.Generator) -> RGBImage:
-    side = chip.shape[0]
-    folds = 12.0 * np.sin(np.arange(side) * rng.uniform(0.2, 0.4))[:, None, None]
-    colour = np.array([(230, 235, 240), (120, 170, 205), (40, 40, 45)][int(rng.integers(3))], np.float32)
-    return _laid(chip, (colour + folds).astype(np.float32), _lower(points, side, rng))
-
-
-def _patterned_mask(chip: RGBImage, points: Float32, rng: np.random.Generator) -> RGBImage:
-    cells = rng.uniform(20, 230, (int(rng.integers(6, 20)), int(rng.integers(6, 20)), 3)).astype(np.float32)
-    cloth = np.asarray(cv2.resize(cells, chip.shape[:2], interpolation=cv2.INTER_LINEAR), np.float32)
-    return _laid(chip, cloth, _lower(points, chip.shape[0], rng))
-
-
-def _dark_glasses(chip: RGBImage, points: Float32, rng: np.random.Generator) -> RGBImage:
-    side, inside = chip.shape[0], np.zeros(chip.shape[:2], np.float32)
-    axes = (int(side * rng.uniform(0.13, 0.17)), int(side * rng.uniform(0.09, 0.13)))
-    for x, y in points[:2].tolist():
-        cv2.ellipse(inside, (int(x), int(y)), axes, 0, 0, 360, 1.0, -1)
-    cv2.line(inside, (int(points[0, 0]), int(points[0, 1])), (int(points[1, 0]), int(points[1, 1])), 1.0, side // 50)
-    glare = rng.uniform(10, 60) * np.linspace(1.5, 0.5, side)[:, None, None] * np.ones(3)
-    return _laid(chip, glare.astype(np.float32), inside[:, :, None])
-
-
-def _hand(chip: RGBImage, points: Float32, rng: np.random.Generator) -> RGBImage:
-    side, inside = chip.shape[0], np.zeros(chip.shape[:2], np.float32)
-    start = points[3, 0] - rng.uniform(0.0, 0.15) * side
-    for finger in range(4):
-        foot = (int(start + 0.11 * finger * side), side)
-        tip = (int(foot[0] + rng.normal(0, 0.03) * side), int(points[2, 1] + rng.uniform(-0.02, 0.12) * side))
-        cv2.line(inside, foot, tip, 1.0, int(0.1 * side))
-    cheek = chip[int(points[2, 1]) - 8 : int(points[2, 1]) + 8, int(points[0, 0]) : int(points[1, 0])]
-    skin = cheek.reshape(-1, 3).mean(axis=0) * rng.uniform(0.8, 1.1)
-    round_ = 0.6 + 0.45 * np.asarray(cv2.GaussianBlur(inside, (0, 0), side / 50))[:, :, None]
-    return _laid(chip, (skin * round_).astype(np.float32), inside[:, :, None])
-
-
-COVERS: Mapping[str, Cover] = {
-    "plain mask": _plain_mask,
-    "patterned mask": _patterned_mask,
-    "dark glasses": _dark_glasses,
-    "hand before the mouth": _hand,
+PROMISE_WORK = Path(__file__).parents[1] / "build" / "promise"
+PEOPLE, BARE = 150, 3
+REFUSED = (0.01, 0.02, 0.05, 0.1, 0.2)
+CURVE = tuple(float(rate) for rate in np.linspace(0.0, 0.3, 61))
+BARE_KIND = "bare"
+RIDGE = 0.05
+SIGNALS = {
+    "own photos": "likeness to the person's other photos",
+    "detector": "the detector's score (ONet)",
+    "everybody": "mean likeness to everybody",
+    "chip": "linear, on gradients of the small chip",
+    "vector": "linear, on the model's vector",
 }
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+
+class Seen:
+    """Faces that were looked at: (n,) person, kind of covering, whether one was found, and what was measured of it."""
+
+    def __init__(self, columns: Mapping[str, NDArray[Any]]) -> None:
+        self.person: Ints = columns["person"]
+        self.kind: list[str] = columns["kind"].tolist()
+        self.found: Bools = columns["found"]
+        self.score: Float64 = columns["score"]
+        self.own: Float64 = columns["own"]
+        self.gradients: Float32 = columns["gradients"]
+        self.vectors: Float32 = columns["vectors"]
+
+    def of(self, kind: str) -> Bools:
+        """Where the faces of a kind stand."""
+        return np.array([each == kind for each in self.kind], np.bool_)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and write the result."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description="Covered faces by likeness to the person's others.")
-    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help="folder of the photos")
-    parser.add_argument("--work", type=Path, default=WORK, metavar="DIR", help="where vectors are kept")
-    parser.add_argument("--half", choices=HALVES, default="report", help="whose photos (report); tune writes no result")
-    parser.add_argument("--people", type=int, default=PEOPLE, help=f"people with three photos and more ({PEOPLE})")
+    """Measure and write the result and the plot."""
+    parser = parser_of(COMMAND, "Which signal tells covered faces.")
+    parser.add_argument("--look-only", action="store_true", help="look at the faces of the half, keep it, and stop")
     arguments = parser.parse_args(argv)
-    lfw = Lfw(arguments.data)
-    if not lfw.is_there():
-        print(f"{COMMAND}: skipped: no data set (images/, split.csv) in {arguments.data}")
+    lfw = data_set(arguments, COMMAND)
+    if lfw is None:
         return 0
     with App(load(None, environment={})) as app:
-        data = measure(app, lfw, arguments.half, people=arguments.people, work=arguments.work)
-    table = _table(data)
-    for row in table.rows:
+        if arguments.look_only:
+            print(f"{len(looked_at(app, lfw, arguments.half, arguments.work).kind)} faces were looked at")
+            return 0
+        tune = looked_at(app, lfw, "tune", arguments.work)
+        report = looked_at(app, lfw, "report", arguments.work)
+        mean = mean_direction(read_half(app, lfw, "tune", PROMISE_WORK).vectors)
+        limits = app.outlier_limits()
+    judged = tune if arguments.half == "tune" else report
+    scores = signals(tune, judged, mean)
+    data = _rates(judged, scores)
+    data["limit_of_enrolment"] = None if limits is None else limits.mean
+    tables = _tables(data)
+    for row in (row for table in tables for row in table.rows):
         print(" | ".join(row))
-    if arguments.half != "report" or arguments.people != PEOPLE:
-        print("no result is written: that takes the half kept for reporting and all people")
+    if arguments.half != "report":
+        print("no result is written: that takes the half kept for reporting")
         return 0
-    files = write_result("occlusion", "Covered faces", tables=[table], data=data, command=COMMAND)
-    print(f"written: {files[0].name}, {files[1].name}")
+    files = write_result("occlusion", "Covered faces", tables=tables, data=data, command=COMMAND)
+    plot = write_plot(data["curves"], SIGNALS)
+    print(f"written: {files[0].name}, {files[1].name}, {plot.name}")
     return 0
 
 
-def measure(app: App, lfw: Lfw, half: str, *, people: int, work: Path) -> dict[str, Any]:
-    """Share of photos below each limit, bare and covered."""
-    photos = read_half(app, lfw, half, work)
+def looked_at(app: App, lfw: Lfw, half: str, work: Path) -> Seen:
+    """Bare and covered faces of people with four photos and more; kept in ``work`` for the same model."""
+    kept = work / f"covered-{half}-{app.card.sha256[:8]}.npz"
+    if not kept.exists():
+        columns = _look(app, lfw, half)
+        work.mkdir(parents=True, exist_ok=True)
+        np.savez(kept, allow_pickle=False, **columns)
+    with np.load(kept) as found:
+        return Seen({name: found[name] for name in found.files})
+
+
+def _look(app: App, lfw: Lfw, half: str) -> dict[str, NDArray[Any]]:
+    photos = read_half(app, lfw, half, PROMISE_WORK)
+    coverings = TUNED_BY if half == "tune" else JUDGED_BY
+    several = [rows for rows in photos.rows if len(rows) > BARE]
     rng = np.random.default_rng(7)
-    several = [rows for rows in photos.rows if len(rows) >= 3]
-    chosen = [several[place] for place in sorted(rng.permutation(len(several))[:people].tolist())]
-    tallies = {name: {limit: Tally.empty(len(chosen)) for limit in LIMITS} for name in ("bare", *COVERS)}
-    for place, rows in enumerate(chosen):
-        others = mean_direction(photos.vectors[rows[1:6]])
-        for name, vector in _vectors(app, lfw.images / photos.names[rows[0]], rng).items():
-            for limit in LIMITS:
-                low = np.array([float(vector @ others) < limit])
-                tallies[name][limit].add(np.array([place]), low)
-    limits = app.outlier_limits()
+    chosen = [several[place] for place in sorted(rng.permutation(len(several))[:PEOPLE].tolist())]
+    rows: list[dict[str, Any]] = []
+    for place, mine in enumerate(chosen):
+        for photo in mine[:BARE].tolist():
+            image = open_rgb(lfw.images / photos.names[photo])
+            others = mean_direction(photos.vectors[[row for row in mine[:6].tolist() if row != photo]])
+            kinds, images = [BARE_KIND], [image]
+            face = face_of(app, image) if photo == mine[0] else None
+            if face is not None:
+                for kind, cover in coverings.items():
+                    kinds.append(kind)
+                    images.append(cover(image, face.points, rng))
+            rows += [_measured(app, place, kind, each, others) for kind, each in zip(kinds, images, strict=True)]
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def _measured(app: App, person: int, kind: str, image: RGBImage, others: Float32) -> dict[str, Any]:
+    face = face_of(app, image)
+    vector = np.zeros(app.card.dimension, np.float32)
+    gradients = np.zeros(_GRADIENTS, np.float32)
+    if face is not None:
+        vector = app.reader.embed([image], [[face]])[0][0]
+        gradients = _gradients(quality_chips(image, [face])[0])
     return {
-        "half": half,
-        "people": len(chosen),
-        "limit_of_enrolment": None if limits is None else limits.mean,
-        "below": {name: {f"{k:g}": t.to_json() for k, t in of.items()} for name, of in tallies.items()},
+        "person": person,
+        "kind": kind,
+        "found": face is not None,
+        "score": 0.0 if face is None else face.score,
+        "own": float(vector @ others),
+        "gradients": gradients,
+        "vectors": vector,
     }
 
 
-def _vectors(app: App, path: Path, rng: np.random.Generator) -> dict[str, Float32]:
-    """The photo's vector, and those with each covering; nothing where no face is found."""
-    image = open_rgb(path)
-    face = choose_face(app.reader.detect([image])[0], (image.shape[0], image.shape[1]), FaceRule.CENTRE).face
-    template = app.card.alignment.template
-    if face is None or template is None:
-        return {}
-    chip = align(image, [face], app.card.alignment)[0]
-    chips = [chip, *(cover(chip, template, rng) for cover in COVERS.values())]
-    return dict(zip(("bare", *COVERS), app.embedder.embed(np.stack(chips)), strict=True))
+_GRADIENTS = 1764
 
 
-def _table(data: Mapping[str, Any]) -> Table:
-    rows = [
-        [
-            f"{limit:g}",
-            *(share(of[f"{limit:g}"]["rate"], of[f"{limit:g}"]["interval"]) for of in data["below"].values()),
-        ]
-        for limit in LIMITS
-    ]
-    return Table(
-        "Photos less like their person's others than a limit",
-        ["limit (cosine)", *data["below"]],
-        rows,
-        f"One photo of {data['people']} people against the mean direction of up to five others; coverings drawn "
-        f"by code on the aligned face. An enrolment refuses below {data['limit_of_enrolment']:.3f}, which was set by "
-        "other people's photos and not by any covering. Intervals: 95 %, drawing people.",
+def _gradients(chip: RGBImage) -> Float32:
+    """Histograms of oriented gradients (Dalal and Triggs 2005) of a chip of 64 pixels: float32 (1764,)."""
+    hog = cv2.HOGDescriptor(  # type: ignore[attr-defined]
+        (64, 64), (16, 16), (8, 8), (8, 8), 9
     )
+    return np.asarray(hog.compute(cv2.cvtColor(chip, cv2.COLOR_RGB2GRAY)), np.float32).ravel()
+
+
+def signals(tune: Seen, judged: Seen, mean: Float32) -> dict[str, Float64]:
+    """Each signal for every face: higher is barer. What is fitted is fitted to the faces of ``tune``."""
+    return {
+        "own photos": judged.own,
+        "detector": judged.score,
+        "everybody": (judged.vectors @ mean).astype(np.float64),
+        "chip": _linear(tune.gradients, tune, judged.gradients),
+        "vector": _linear(tune.vectors, tune, judged.vectors),
+    }
+
+
+def _linear(features: Float32, tune: Seen, judged: Float32) -> Float64:
+    """Ridge regression to 1 for bare and -1 for covered, each kind weighing as much as the bare ones together."""
+    known = tune.found
+    bare = tune.of(BARE_KIND)[known]
+    wide = features[known].astype(np.float64)
+    middle = wide.mean(axis=0)
+    spread = wide - middle
+    weights = np.where(bare, 0.5 / bare.sum(), 0.5 / (~bare).sum())
+    gram = spread.T @ (spread * weights[:, None])
+    penalty = RIDGE * np.trace(gram) / len(gram)
+    target = np.where(bare, 1.0, -1.0)
+    fitted = np.linalg.solve(gram + penalty * np.eye(len(gram)), spread.T @ (weights * target))
+    return np.asarray((judged - middle) @ fitted, np.float64)
+
+
+def _rates(seen: Seen, scores: Mapping[str, Float64]) -> dict[str, Any]:
+    """Covered faces named, at limits that refuse some share of the bare ones; a face that is not found is named."""
+    kinds = [kind for kind in dict.fromkeys(seen.kind) if kind != BARE_KIND]
+    bare = seen.of(BARE_KIND) & seen.found
+    rates: dict[str, Any] = {}
+    curves: dict[str, Any] = {}
+    for signal, score in scores.items():
+        limits = {rate: float(np.quantile(score[bare], rate)) for rate in (*REFUSED, *CURVE)}
+        rates[signal] = {
+            f"{rate:g}": {kind: _tally(seen, kind, score, limits[rate]).to_json() for kind in kinds} for rate in REFUSED
+        }
+        covered = ~seen.of(BARE_KIND)
+        named = [float((~seen.found | (score < limits[rate]))[covered].mean()) for rate in CURVE]
+        curves[signal] = [[rate, share] for rate, share in zip(CURVE, named, strict=True)]
+    lost = {kind: _tally(seen, kind, np.ones(len(seen.found)), 0.0).to_json() for kind in kinds}
+    return {"people": int(seen.person.max()) + 1, "bare": int(bare.sum()), "not_found": lost, "named": rates,
+            "curves": curves}  # fmt: skip
+
+
+def _tally(seen: Seen, kind: str, score: Float64, limit: float) -> Tally:
+    tally, here = Tally.empty(int(seen.person.max()) + 1), seen.of(kind)
+    tally.add(seen.person[here], (~seen.found | (score < limit))[here])
+    return tally
+
+
+def _tables(data: Mapping[str, Any]) -> list[Table]:
+    kinds = list(data["not_found"])
+    tables = [
+        Table(
+            f"Named where {100 * rate:g} % of bare faces are refused",
+            ["signal", *kinds],
+            [
+                [SIGNALS[signal], *(cell(of[f"{rate:g}"][kind]) for kind in kinds)]
+                for signal, of in data["named"].items()
+            ],
+            "",
+        )
+        for rate in (0.02, 0.05, 0.1)
+    ]
+    told = (
+        f"{data['people']} people with four photos and more: {data['bare']} bare faces, and one of each covering, "
+        "drawn by code on the photo. What is fitted was fitted on other people and other coverings (surgical mask, "
+        "round glasses, fingers before the mouth). A covered face that the detector does not find counts as named. "
+        "Limits are set on the bare faces that they are judged on. Intervals: 95 %, drawing people. An enrolment "
+        "refuses a photo that is less like the person's others than "
+        f"{data['limit_of_enrolment']:.3f}."
+    )
+    return [
+        Table("Not found at all", kinds, [[cell(data["not_found"][kind]) for kind in kinds]], told),
+        *tables,
+    ]
 
 
 if __name__ == "__main__":

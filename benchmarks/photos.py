@@ -1,18 +1,60 @@
-"""Photos for the benchmarks of enrolment: read as an enrolment reads them, and spoiled by code."""
+"""Photos for the benchmarks of enrolment: which half, read as an enrolment reads them, and spoiled by code."""
 
 from __future__ import annotations
 
+import argparse
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from attendance.app import App
-from attendance.faces import FaceRule
+from attendance.faces import FaceRule, choose_face
 from attendance.stills import Reading, StillReader
-from attendance.types import Float32, RefusalReason, RGBImage
+from attendance.types import Face, Float32, RefusalReason, RGBImage
+from benchmarks.lfw import DEFAULT_DATA, HALVES, Lfw
+from benchmarks.report import share
+
+WORK = Path(__file__).parents[1] / "build" / "hygiene"
+
+
+def parser_of(command: str, summary: str) -> argparse.ArgumentParser:
+    """The flags that these benchmarks share: which photos, of which half, and where what was read is kept."""
+    parser = argparse.ArgumentParser(prog=command, description=summary)
+    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help="folder of the photos")
+    parser.add_argument("--work", type=Path, default=WORK, metavar="DIR", help="where what was read is kept")
+    parser.add_argument("--half", choices=HALVES, default="report", help="whose photos (report); tune writes no result")
+    return parser
+
+
+def data_set(arguments: argparse.Namespace, command: str) -> Lfw | None:
+    """The photos, or None, having said so, where they are not there."""
+    lfw = Lfw(arguments.data)
+    if lfw.is_there():
+        return lfw
+    print(f"{command}: skipped: no data set (images/, split.csv) in {arguments.data}")
+    return None
+
+
+def readings_file(app: App, work: Path, half: str) -> Path:
+    """Where the readings of a half are kept: others for every model and every limit of quality."""
+    limits = hashlib.sha256(repr(app.quality_limits()).encode()).hexdigest()[:8]
+    return work / f"readings-{half}-{app.card.sha256[:8]}-{limits}.npz"
+
+
+def face_of(app: App, image: RGBImage) -> Face | None:
+    """The face in the middle of a picture."""
+    size = (image.shape[0], image.shape[1])
+    return choose_face(app.reader.detect([image])[0], size, FaceRule.CENTRE).face
+
+
+def cell(tally: Mapping[str, Any]) -> str:
+    """A tally as a table shows it."""
+    return share(tally["rate"], tally["interval"])
 
 
 class KeptStills(StillReader):
@@ -26,33 +68,50 @@ class KeptStills(StillReader):
         return (self._readings[path] for path in paths)
 
 
-def read_strictly(app: App, paths: Sequence[Path], kept: Path | None = None) -> dict[Path, Reading]:
-    """Photos as an enrolment reads them, by the face in the middle; kept in a file, where one is named."""
-    if kept is not None and kept.exists():
-        with np.load(kept) as found:
-            columns = [found[name] for name in ("paths", "sha256", "reasons", "details")]
-            vectors = found["vectors"]
-        return {
-            Path(path): Reading(
-                Path(path), sha, None if reason else vector, None, RefusalReason(reason) if reason else None, detail
-            )
-            for path, sha, reason, detail, vector in zip(*(c.tolist() for c in columns), vectors, strict=True)
-        }
+def read_strictly(
+    app: App, paths: Sequence[Path], kept: Path | None = None, *, most: int | None = None
+) -> dict[Path, Reading]:
+    """Photos as an enrolment reads them, by the face in the middle; kept in a file, where one is named.
+
+    Args:
+        app: with the networks and the limits of quality.
+        paths: of the photos.
+        kept: file of what was read before, and where it is kept.
+        most: how many may be read that were not before; the rest is left out. None: all are read.
+    """
+    found = _load(kept) if kept is not None and kept.exists() else {}
+    fresh = [path for path in paths if path not in found][:most]
     stills = app.stills(rule=FaceRule.CENTRE, strict=True)
-    readings = dict(zip(paths, stills.read(paths), strict=True))
-    if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        empty = np.zeros(app.card.dimension, np.float32)
-        told = readings.values()
-        np.savez(
-            kept,
-            paths=np.array([str(path) for path in readings]),
-            sha256=np.array([r.sha256 for r in told]),
-            reasons=np.array(["" if r.reason is None else str(r.reason) for r in told]),
-            details=np.array([r.detail for r in told]),
-            vectors=np.stack([empty if r.vector is None else r.vector for r in told]),
+    found |= dict(zip(fresh, stills.read(fresh), strict=True))
+    if kept is not None and fresh:
+        _save(kept, found, app.card.dimension)
+    return found
+
+
+def _load(kept: Path) -> dict[Path, Reading]:
+    with np.load(kept) as found:
+        columns = [found[name] for name in ("paths", "sha256", "reasons", "details")]
+        vectors = found["vectors"]
+    return {
+        Path(path): Reading(
+            Path(path), sha, None if reason else vector, None, RefusalReason(reason) if reason else None, detail
         )
-    return readings
+        for path, sha, reason, detail, vector in zip(*(c.tolist() for c in columns), vectors, strict=True)
+    }
+
+
+def _save(kept: Path, readings: Mapping[Path, Reading], dimension: int) -> None:
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    empty = np.zeros(dimension, np.float32)
+    told = readings.values()
+    np.savez(
+        kept,
+        paths=np.array([str(path) for path in readings]),
+        sha256=np.array([r.sha256 for r in told]),
+        reasons=np.array(["" if r.reason is None else str(r.reason) for r in told]),
+        details=np.array([r.detail for r in told]),
+        vectors=np.stack([empty if r.vector is None else r.vector for r in told]),
+    )
 
 
 def open_rgb(path: Path) -> RGBImage:

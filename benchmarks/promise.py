@@ -60,10 +60,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     overrides = {"track.min_frames": 1, "store.path": arguments.work / "store"}
     with App(load(None, environment={}, overrides=overrides)) as app:
-        passes = looks_of_half(app, lfw, arguments.half, count=arguments.passes, work=arguments.work)
+        passes = looks_of_half(
+            app, lfw, arguments.half, count=arguments.passes, work=arguments.work, most=arguments.passes_at_once
+        )
         if arguments.passes_only:
+            print(f"{len(passes)} passes are there")
             return 0
-        photos = read_half(app, lfw, arguments.half, arguments.work)
+        photos = read_half(app, lfw, arguments.half, arguments.work, most=arguments.photos_at_once)
+        if arguments.photos_at_once is not None:
+            print(f"{len(photos.names)} photos are read")
+            return 0
         measured = app.measured()
         threads = app.settings.model.threads
         model = app.card.id
@@ -104,6 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--passes-only", action="store_true", help="generate the passes, for lab.measure_card, and stop"
     )
+    parser.add_argument("--passes-at-once", type=int, metavar="N", help="with --passes-only: make so many more")
+    parser.add_argument("--photos-at-once", type=int, metavar="N", help="read so many photos more, and stop")
     return parser
 
 

@@ -79,6 +79,14 @@ class Tally:
         low, high = np.quantile(rates, [0.025, 0.975])
         return float(low), float(high)
 
+    def less(self, other: Tally, *, seed: int = 0) -> dict[str, float | list[float]]:
+        """How much lower the other's rate is on the same trials, with its interval by drawing people anew."""
+        asked = self.trials > 0
+        weights = resample_people([int(asked.sum())], resamples=RESAMPLES, seed=seed)
+        gone = (weights @ (self.hits - other.hits)[asked]) / (weights @ self.trials[asked])
+        low, high = np.quantile(gone, [0.025, 0.975])
+        return {"rate": self.rate() - other.rate(), "interval": [float(low), float(high)]}
+
     def to_json(self) -> dict[str, float | int | list[float]]:
         """Rate, interval and how many trials."""
         return {"rate": self.rate(), "interval": list(self.interval()), "trials": int(self.trials.sum())}
@@ -97,18 +105,32 @@ def photos_of(names: Sequence[str], vectors: Float32, *, errata: Iterable[str] =
     )
 
 
-def read_half(app: App, lfw: Lfw, half: str, work: Path) -> Photos:
-    """Every photo of a half through the product's own steps; kept in ``work`` for the same model."""
+def read_half(app: App, lfw: Lfw, half: str, work: Path, *, most: int | None = None) -> Photos:
+    """Every photo of a half through the product's own steps; kept in ``work`` for the same model.
+
+    ``most``: how many may be read that were not before; None: all. What was read is kept all the same.
+    """
     kept = work / f"photos-{half}-{app.card.id}-{app.card.sha256[:8]}.npz"
-    if not kept.exists():
-        paths = [path for photos in lfw.people(half).values() for path in photos]
-        read = read_vectors(open_reader(app, aligned=False, quality_level=QUALITY_OFF), paths, app.card.dimension)
-        names = np.array([f"{path.parent.name}/{path.name}" for path in paths])
+    names, vectors = np.empty(0, str), np.empty((0, app.card.dimension), np.float32)
+    unread: set[str] = set()
+    if kept.exists():
+        with np.load(kept) as found:
+            names, vectors = found["names"], found["vectors"]
+            unread = set(found["unread"].tolist()) if "unread" in found else set()
+    paths = {f"{path.parent.name}/{path.name}": path for photos in lfw.people(half).values() for path in photos}
+    known = set(names.tolist()) | unread
+    missing = [name for name in paths if name not in known][:most]
+    if missing:
+        read = read_vectors(
+            open_reader(app, aligned=False, quality_level=QUALITY_OFF), [paths[n] for n in missing], app.card.dimension
+        )
+        fresh = np.array(missing)
+        names = np.concatenate([names, fresh[read.read]])
+        vectors = np.concatenate([vectors, read.vectors[read.read]])
+        unread |= set(fresh[~read.read].tolist())
         work.mkdir(parents=True, exist_ok=True)
-        np.savez(kept, names=names[read.read], vectors=read.vectors[read.read])
-    with np.load(kept) as found:
-        names, vectors = found["names"].tolist(), found["vectors"]
-    return photos_of(names, vectors, errata=lfw.errata())
+        np.savez(kept, names=names, vectors=vectors, unread=np.array(sorted(unread), str))
+    return photos_of(names.tolist(), vectors, errata=lfw.errata())
 
 
 def draw(

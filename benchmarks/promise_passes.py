@@ -88,21 +88,26 @@ def choose(lfw: Lfw, half: str, *, count: int, seed: int) -> list[Path]:
     return [chosen[i] for i in rng.permutation(len(chosen))]
 
 
-def looks_of_half(app: App, lfw: Lfw, half: str, *, count: int, work: Path) -> list[Looks]:
-    """The looks of one pass each of ``count`` people of a half; what is done is kept in ``work`` for the same model."""
+def looks_of_half(app: App, lfw: Lfw, half: str, *, count: int, work: Path, most: int | None = None) -> list[Looks]:
+    """The looks of one pass each of ``count`` people of a half; what is done is kept in ``work`` for the same model.
+
+    ``most``: how many passes may be made that were not before; None: all.
+    """
     kept = work / f"passes-{half}-{app.card.id}-{app.card.sha256[:8]}.npz"
     photos = choose(lfw, half, count=count, seed=1)
     done = {looks.photo: looks for looks in _load(kept)}
     for number, path in enumerate(photos):
         name = f"{path.parent.name}/{path.name}"
-        if name not in done:
+        if name not in done and most != 0:
+            most = None if most is None else most - 1
             done[name] = look(app, path, seed=10_000 + number, at=BEGIN + number * APART)
             if number % 10 == 9:
                 _save(kept, list(done.values()))
                 print(f"\r{half}: pass {number + 1} of {len(photos)}", end="", file=sys.stderr, flush=True)
     if photos:
         _save(kept, list(done.values()))
-    return [done[f"{path.parent.name}/{path.name}"] for path in photos]
+    names = [f"{path.parent.name}/{path.name}" for path in photos]
+    return [done[name] for name in names if name in done]
 
 
 def look(app: App, path: Path, *, seed: int, at: datetime) -> Looks:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attendance.config import load
-from benchmarks.hygiene_photos import KeptStills, eye_distance, read_strictly, smeared
+from benchmarks.photos import KeptStills, eye_distance, read_strictly, smeared
 from tests.building import FakeApp, colour_of, photo
 
 
@@ -36,6 +36,15 @@ def test_kept_readings_are_those_that_were_read(tmp_path: Path) -> None:
     before = first[paths[0]].vector
     assert before is not None
     assert np.array_equal(given[1].vector, before)
+
+
+def test_photos_can_be_read_in_pieces(tmp_path: Path) -> None:
+    paths = [photo(tmp_path / f"{number}.png", colour_of(number)) for number in range(3)]
+    kept = tmp_path / "kept.npz"
+    with FakeApp(load(overrides={"store.path": tmp_path / "store"})) as app:
+        assert list(read_strictly(app, paths, kept, most=2)) == paths[:2]
+        assert list(read_strictly(app, paths, kept, most=0)) == paths[:2]
+        assert list(read_strictly(app, paths, kept)) == paths
 
 
 def test_the_distance_of_the_eyes() -> None:
