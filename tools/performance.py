@@ -111,6 +111,11 @@ def _lines(
     axes.legend(frameon=False, fontsize=8)
 
 
+def _from_nothing(axes: Any) -> None:
+    """The axis begins at 0 and leaves room above the curve."""
+    axes.set_ylim(0, 1.15 * axes.dataLim.ymax)
+
+
 def _costs(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[float], str]]:
     return [
         ("facenet-pytorch's parts, every frame", [row["reference_ms"] for row in rows], REFERENCE),
@@ -152,7 +157,7 @@ def _memory(axes: Any, data: Mapping[str, Any]) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks([1, 2, 4, 8, 16, 32], ["1", "2", "4", "8", "16", "32"])
     axes.minorticks_off()
-    axes.set_ylim(bottom=0)
+    _from_nothing(axes)
     axes.legend(frameon=False, fontsize=8)
     axes.set(xlabel="faces at 1920x1080, or cameras of 640x360", ylabel="MB resident", title="Memory of the process")
 
@@ -175,13 +180,15 @@ def _gallery(axes: Any, data: Mapping[str, Any]) -> None:
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.legend(frameon=False, fontsize=8)
     axes.set(xlabel="people in the gallery", ylabel="ms a lookup", title="Exact lookup against gallery size")
 
 
 def _soak(axes: Any, data: Mapping[str, Any]) -> None:
     axes.plot([frames for frames, _ in data["curve"]], [mb for _, mb in data["curve"]], color=OURS)
-    axes.set_ylim(bottom=0)
+    _from_nothing(axes)
     axes.set(xlabel="frames", ylabel="MB resident", title="Memory over 10,000 frames")
 
 
@@ -194,7 +201,7 @@ def _shrunk(axes: Any, data: Mapping[str, Any]) -> None:
         shares = [100 * row["found"] for row in rows]
         axes.plot([row["face_px"] for row in rows], shares, "o-", color=colour, label=name, markersize=4)
     axes.set_ylim(0, 103)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
     axes.set(xlabel="width of the face, px", ylabel="found, %", title="Portraits shrunk until they are lost")
 
 
