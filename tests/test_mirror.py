@@ -18,6 +18,7 @@ from attendance.gallery import PersonChange, announced, apply_changes, open_for_
 from attendance.ledger.port import Ledger, PersonVersion, TemplateRevision
 from attendance.ledger.sqlite import SqliteLedger
 from attendance.mirror import Mirror, MirrorFollower, load_mirror
+from attendance.rejected import rejected_of
 from attendance.search.chroma import ChromaStore
 from attendance.search.exact import ExactGallery
 from attendance.search.port import Gallery
@@ -134,6 +135,22 @@ def test_every_kind_of_change_is_followed(ledger: Ledger) -> None:
     follower.look()
     assert bits(follower.mirror) == truth(fewer, three, four)
     assert sorted(follower.people) == ["person-0002", "person-0003", "person-0004"]
+
+
+def test_a_rejected_face_reaches_the_kiosk_and_goes_again(ledger: Ledger) -> None:
+    gallery = ExactGallery(CARD, DIMENSION)
+    apply_changes(ledger, gallery, [PersonChange(None, person(1))])
+    follower = MirrorFollower(ledger, load_mirror(ledger, None, card_id=CARD, dimension=DIMENSION), follow_s=60.0)
+    faces_of = rejected_of(lambda: follower.people, CARD)
+    rejecting = replace(person(1), version=2, rejected=(template("not-1", vector(7)),))
+    apply_changes(ledger, gallery, [PersonChange(person(1), rejecting)])
+    assert len(faces_of("person-0001")) == 0
+    follower.look()
+    assert faces_of("person-0001").tobytes() == vector(7).tobytes()
+    assert bits(follower.mirror) == truth(person(1))
+    apply_changes(ledger, gallery, [PersonChange(rejecting, None)])
+    follower.look()
+    assert len(faces_of("person-0001")) == 0
 
 
 def test_only_changed_people_are_loaded_and_none_while_nothing_changes(tmp_path: Path) -> None:
