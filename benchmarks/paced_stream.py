@@ -47,6 +47,8 @@ class PacedStream(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: PacedStream
+    # The end of a picture does not wait until its beginning is acknowledged.
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         self.send_response(200)
