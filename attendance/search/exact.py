@@ -1,8 +1,8 @@
 """The exact mirror: every person in memory, compared with every query; the live lookup.
 
 People stand in chunks of a fixed number of places. A chunk is never written again: a change makes those chunks anew
-that it touches, and swaps all in at once, so a query sees all of a change or nothing, and enrolling one person among a
-million copies one chunk. Templates are kept beside, in rows that grow by half and are used again.
+that it touches, codes and all, and swaps them in at once: a query takes no lock, sees all of a change or nothing, and
+enrolling one person among a million copies one chunk. Templates are kept beside, in chunks of rows that are used again.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from attendance.search import shortlist
+from attendance.search import kernels, shortlist
 from attendance.search.port import Gallery, check_queries, checked_entries, mean_direction
 from attendance.types import Candidate, Float32, Float64, GalleryEntry
 
 CHUNK_PLACES = 8192
-_FIRST_ROWS = 256
-_GROWTH = 1.5
-_QUERIES_AT_ONCE = 128
+_ROWS_AT_ONCE = 1024
+_QUERIES_AT_ONCE = 48
+_SCORES_AT_ONCE = 2**24
 _CODED_FROM = 2 * CHUNK_PLACES
-"""Fewer places than these are compared in float32 at once; the eight-bit codes pay where memory is the limit."""
+"""Fewer people than these are compared in float32 at once; the eight-bit codes pay where memory is the limit."""
 
+_SHARED_FROM = 2
+"""Codes times queries, in multiples of ``coded_from``, from which on a second thread looks through half of them."""
 
 _FEW = 64
 """Up to so many nearest people are kept sorted while others are looked at."""
@@ -50,19 +52,22 @@ class _Chunk:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Snapshot:
-    """What a query sees: the chunks, and how many people and templates there are."""
+    """What a query sees: the chunks, how many people and templates there are, and from many people on their codes."""
 
     chunks: tuple[_Chunk, ...] = ()
     people: int = 0
     templates: int = 0
+    coded: shortlist.Coded | None = None
 
 
 class _Rows:
-    """The templates: one row each in a matrix that grows by half when it is full; freed rows are used again."""
+    """The templates: one row each, in chunks that come as they are needed and are never copied; freed rows are used
+    again."""
 
     def __init__(self, dimension: int) -> None:
-        self.matrix: Float32 = np.empty((0, dimension), np.float32)
         self.of: dict[str, int] = {}
+        self._dimension = dimension
+        self._chunks: list[Float32] = []
         self._free: list[int] = []
 
     def put(self, template_id: str, vector: Float32) -> None:
@@ -71,18 +76,21 @@ class _Rows:
             if not self._free:
                 self._grow()
             self.of[template_id] = self._free.pop()
-        self.matrix[self.of[template_id]] = vector
+        self.row(self.of[template_id])[:] = vector
+
+    def row(self, number: int) -> Float32:
+        """The row itself."""
+        row: Float32 = self._chunks[number // _ROWS_AT_ONCE][number % _ROWS_AT_ONCE]
+        return row
 
     def drop(self, template_id: str) -> None:
         """Free the row of a template."""
         self._free.append(self.of.pop(template_id))
 
     def _grow(self) -> None:
-        used = len(self.matrix)
-        grown = np.empty((max(int(used * _GROWTH), _FIRST_ROWS), self.matrix.shape[1]), np.float32)
-        grown[:used] = self.matrix
-        self.matrix = grown
-        self._free.extend(range(len(grown) - 1, used - 1, -1))
+        used = len(self._chunks) * _ROWS_AT_ONCE
+        self._chunks.append(np.empty((_ROWS_AT_ONCE, self._dimension), np.float32))
+        self._free.extend(range(used + _ROWS_AT_ONCE - 1, used - 1, -1))
 
 
 class ExactGallery(Gallery):
@@ -92,11 +100,16 @@ class ExactGallery(Gallery):
     they stand in.
     """
 
-    def __init__(self, card_id: str, dimension: int) -> None:
+    def __init__(
+        self, card_id: str, dimension: int, *, chunk_places: int = CHUNK_PLACES, coded_from: int = _CODED_FROM
+    ) -> None:
+        """``chunk_places``: people of a chunk. ``coded_from``: people from which on codes are looked through."""
         if dimension < 1:
             raise ValueError(f"dimension must be at least 1, got {dimension}")
         self.card_id = card_id
         self.dimension = dimension
+        self._chunk_places = chunk_places
+        self._coded_from = coded_from
         self._changes = threading.Lock()
         self._rows = _Rows(dimension)
         self._owner: dict[str, str] = {}
@@ -133,7 +146,10 @@ class ExactGallery(Gallery):
                 self._held.setdefault(entry.identity_id, set()).add(template_id)
                 touched.add(entry.identity_id)
             chunks = self._changed_chunks(touched)
-            self._snapshot = _Snapshot(chunks, len(self._held), len(self._owner))
+            # The codes are made here: no query shall wait for them.
+            many = len(self._held) >= self._coded_from
+            coded = shortlist.Coded.of([chunk.codes for chunk in chunks], places=self._chunk_places) if many else None
+            self._snapshot = _Snapshot(chunks, len(self._held), len(self._owner), coded)
             return len(removed)
 
     def _release(self, template_id: str) -> None:
@@ -150,7 +166,7 @@ class ExactGallery(Gallery):
         for identity_id in sorted(touched, key=lambda who: (who in self._held, who)):
             place, who, mean = self._settle(identity_id)
             if place is not None:
-                by_chunk.setdefault(place // CHUNK_PLACES, []).append((place % CHUNK_PLACES, who, mean))
+                by_chunk.setdefault(place // self._chunk_places, []).append((place % self._chunk_places, who, mean))
         chunks = list(self._snapshot.chunks)
         for index in sorted(by_chunk):
             before = chunks[index] if index < len(chunks) else None
@@ -170,7 +186,7 @@ class ExactGallery(Gallery):
             self._places[identity_id] = self._free_places.pop() if self._free_places else taken
         # In the order of their ids, so that the sum does not depend on the order in which templates came.
         rows = [self._rows.of[template_id] for template_id in sorted(held)]
-        return self._places[identity_id], identity_id, mean_direction(self._rows.matrix[rows])
+        return self._places[identity_id], identity_id, mean_direction(np.stack([self._rows.row(row) for row in rows]))
 
     def _changed(self, before: _Chunk | None, changes: list[tuple[int, str | None, Float32 | None]]) -> _Chunk:
         people = [] if before is None else list(before.people)
@@ -195,25 +211,27 @@ class ExactGallery(Gallery):
         if now.people == 0:
             return [[] for _ in queries]
         k = min(k, now.people)
-        if len(queries) == 1 and now.people >= _CODED_FROM and k <= _FEW:
-            return [_ranked(queries[0], self._by_codes(now, queries[0], k), k)]
+        by_codes = now.coded is not None and k <= _FEW
+        at_once = _QUERIES_AT_ONCE if by_codes else max(1, min(_QUERIES_AT_ONCE, _SCORES_AT_ONCE // now.people))
         found: list[list[Candidate]] = []
-        for start in range(0, len(queries), _QUERIES_AT_ONCE):
-            part = queries[start : start + _QUERIES_AT_ONCE]
-            found += [_ranked(q, near, k) for q, near in zip(part, _by_products(now, part, k), strict=True)]
+        for start in range(0, len(queries), at_once):
+            part = queries[start : start + at_once]
+            near = self._by_codes(now, part, k) if by_codes else _by_products(now, part, k)
+            found += [_ranked(query, each, k) for query, each in zip(part, near, strict=True)]
         return found
 
-    def _by_codes(self, now: _Snapshot, query: Float32, k: int) -> _Near:
+    def _by_codes(self, now: _Snapshot, queries: Float32, k: int) -> list[_Near]:
         """Everybody whose upper bound reaches the k-th largest lower bound, by the eight-bit codes."""
-        code = shortlist.encode_query(query)
-        # Memory gives two cores more than one; a third adds nothing on machines of today.
-        half = (len(now.chunks) + 1) // 2
-        other = self._helper.submit(_bounded, now.chunks[half:], query, code, k)
-        uppers, best = _bounded(now.chunks[:half], query, code, k)
-        more_uppers, more_best = other.result()
-        shortlist.keep_largest(more_best, best)
-        both = zip(now.chunks, [*uppers, *more_uppers], strict=True)
-        return [(chunk, shortlist.at_least(upper, best[-1])) for chunk, upper in both]
+        assert now.coded is not None
+        codes, count = shortlist.encode_queries(queries), len(now.chunks)
+        if len(queries) * now.people < _SHARED_FROM * self._coded_from:
+            parts = [shortlist.look(now.coded, slice(count), queries, codes, k=k)]
+        else:
+            # Memory gives two cores more than one; a third adds nothing on machines of today.
+            half = (count + 1) // 2
+            other = self._helper.submit(shortlist.look, now.coded, slice(half, count), queries, codes, k=k)
+            parts = [shortlist.look(now.coded, slice(half), queries, codes, k=k), other.result()]
+        return [_by_chunk(now, places, self._chunk_places) for places in shortlist.nearest_places(parts)]
 
     @cached_property
     def _helper(self) -> ThreadPoolExecutor:
@@ -223,9 +241,7 @@ class ExactGallery(Gallery):
         """See the port; the vectors are copies."""
         with self._changes:
             rows = self._rows
-            return [
-                GalleryEntry(key, self._owner[key], rows.matrix[row].copy()) for key, row in sorted(rows.of.items())
-            ]
+            return [GalleryEntry(key, self._owner[key], rows.row(row).copy()) for key, row in sorted(rows.of.items())]
 
     def counts(self) -> tuple[int, int]:
         """See the port."""
@@ -241,18 +257,11 @@ _Near = list[tuple[_Chunk, NDArray[np.int64]]]
 """Chunks with the places in them that may be among the nearest."""
 
 
-def _bounded(
-    chunks: Sequence[_Chunk], query: Float32, code: shortlist.QueryCode, k: int
-) -> tuple[list[Float32], Float32]:
-    """Upper bounds of each chunk's people, and the k largest lower bounds among them all."""
-    best = np.full(k, -np.inf, np.float32)
-    uppers = []
-    for chunk in chunks:
-        codes, upper = chunk.codes, np.empty(len(chunk.people), np.float32)
-        numbers = code.numbers(query, codes)
-        shortlist.bounds(codes.whole, codes.scales, codes.rests, code.whole, numbers, upper, best)
-        uppers.append(upper)
-    return uppers, best
+def _by_chunk(now: _Snapshot, places: NDArray[np.int64], chunk_places: int) -> _Near:
+    """Places in their order, by the chunks they lie in."""
+    of, begins = np.unique(places // chunk_places, return_index=True)
+    parts = np.split(places, begins[1:])
+    return [(now.chunks[index], part % chunk_places) for index, part in zip(of.tolist(), parts, strict=True)]
 
 
 def _by_products(now: _Snapshot, queries: Float32, k: int) -> list[_Near]:
@@ -263,7 +272,7 @@ def _by_products(now: _Snapshot, queries: Float32, k: int) -> list[_Near]:
     found: list[_Near] = []
     for index in range(len(queries)):
         limit = _kth_largest([part[index] for part in scores], k) - slack
-        found.append([(c, shortlist.at_least(part[index], limit)) for c, part in zip(now.chunks, scores, strict=True)])
+        found.append([(c, kernels.at_least(part[index], limit)) for c, part in zip(now.chunks, scores, strict=True)])
     return found
 
 
@@ -275,7 +284,7 @@ def _kth_largest(parts: Sequence[Float32], k: int) -> float:
         return float(np.partition(numbers, len(numbers) - k)[len(numbers) - k])
     best = np.full(k, -np.inf, np.float32)
     for part in parts:
-        shortlist.keep_largest(part, best)
+        kernels.keep_largest(part, best)
     return float(best[-1])
 
 

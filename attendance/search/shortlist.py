@@ -13,27 +13,23 @@ compared exactly. The bound is widened by what float32 arithmetic itself may rou
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attendance.compiled import compiled
-from attendance.types import Float32
+from attendance.search import kernels
+from attendance.search.kernels import BLOCK, LARGEST, TOGETHER, Int8, Int16, Int64
+from attendance.types import Float32, Float64
 
-LARGEST = 127
-
-Int8 = NDArray[np.int8]
-Int16 = NDArray[np.int16]
-Int64 = NDArray[np.int64]
+_FIRST_ROOM = 4 * BLOCK
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Codes:
-    """Vectors (n, D) less ``centre`` (D,) as whole numbers: ``whole`` (n, D), ``scales`` and ``rests`` (n,), rests
-    rounded upwards.
+    """Vectors (n, D) less ``centre`` (D,) as whole numbers: ``whole`` (n', D'), ``scales`` and ``rests`` (n',), rests
+    rounded upwards; n' and D' are the next multiples of `kernels.BLOCK`.
 
     The scale of one that is absent is NaN, which no comparison lets pass.
     """
@@ -45,29 +41,50 @@ class Codes:
 
     @classmethod
     def empty(cls, count: int, centre: Float32) -> Codes:
-        """Of so many vectors, none of which is there."""
-        nobody = np.full(count, np.nan, np.float32)
-        return cls(np.zeros((count, len(centre)), np.int8), nobody, np.zeros(count, np.float32), centre)
+        """Room for so many vectors, none of which is there."""
+        rows = _filled_up(count, BLOCK)
+        nobody = np.full(rows, np.nan, np.float32)
+        whole = np.zeros((rows, _filled_up(len(centre), BLOCK)), np.int8)
+        return cls(whole, nobody, np.zeros(rows, np.float32), centre)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class QueryCode:
-    """A query as whole numbers (D,) of 16 bits times ``scale``; ``length`` of that product, ``rest`` of what is left.
+class Coded:
+    """Where the codes of several chunks lie, as `kernels.look` wants it, and their centres (chunks, D)."""
 
-    ``slack`` covers the rounding of the float32 arithmetic in `bounds`.
+    codes: Sequence[Codes]
+    table: Int64
+    centres: Float64
+
+    @classmethod
+    def of(cls, codes: Sequence[Codes], *, places: int) -> Coded:
+        """The codes of chunks that hold ``places`` people each; keeps them alive."""
+        table = np.empty((len(codes), 5), np.int64)
+        for index, part in enumerate(codes):
+            addresses = (part.whole.ctypes.data, part.scales.ctypes.data, part.rests.ctypes.data)
+            table[index] = (*addresses, len(part.scales), index * places)
+        return cls(codes, table, np.stack([part.centre for part in codes]).astype(np.float64))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QueryCodes:
+    """Queries (m, D) as whole numbers of 16 bits: ``whole`` (m', D') filled up with zeros as `kernels.look` wants it.
+
+    ``numbers`` (m, 3): the scale, the length of code times scale, and the share of the bound that does not depend on
+    the person: twice the length of what the query's own code rounds off, and what float32 arithmetic rounds.
     """
 
     whole: Int16
-    scale: float
-    length: float
-    rest: float
-    slack: float
+    numbers: Float32
 
-    def numbers(self, query: Float32, codes: Codes) -> Float32:
-        """What `bounds` needs of this query besides: its cosine with the centre, scale, length, and what is uncertain
-        whoever it is compared with. Differences from the centre are no longer than 2."""
-        centred = float(codes.centre.astype(np.float64) @ query)
-        return np.array([centred, self.scale, self.length, 2.0 * self.rest + self.slack], np.float32)
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Of each query the places that may be among its nearest with their upper bounds, and the k largest lower ones."""
+
+    best: Float32
+    places: Sequence[Int64]
+    uppers: Sequence[Float32]
 
 
 def encode(vectors: Float32, absent: NDArray[np.bool_]) -> Codes:
@@ -75,8 +92,8 @@ def encode(vectors: Float32, absent: NDArray[np.bool_]) -> Codes:
     there = vectors[~absent] if absent.any() else vectors
     centre = np.asarray(there.mean(axis=0, dtype=np.float64) if len(there) else there.sum(axis=0), np.float32)
     codes = Codes.empty(len(vectors), centre)
-    _encode(vectors, centre, codes.whole, codes.scales, codes.rests)
-    codes.scales[absent] = np.nan
+    kernels.encode(vectors, centre, codes.whole, codes.scales, codes.rests)
+    codes.scales[: len(absent)][absent] = np.nan
     return codes
 
 
@@ -92,105 +109,59 @@ def changed(codes: Codes, places: Sequence[int], vectors: Float32, absent: NDArr
     count = len(codes.scales)
     found, part = Codes.empty(len(vectors), codes.centre), Codes.empty(len(places), codes.centre)
     found.whole[:count], found.scales[:count], found.rests[:count] = codes.whole, codes.scales, codes.rests
-    _encode(np.ascontiguousarray(vectors[places]), codes.centre, part.whole, part.scales, part.rests)
-    found.whole[places], found.scales[places], found.rests[places] = part.whole, part.scales, part.rests
-    found.scales[absent] = np.nan
+    kernels.encode(np.ascontiguousarray(vectors[places]), codes.centre, part.whole, part.scales, part.rests)
+    written = slice(len(places))
+    found.whole[places] = part.whole[written]
+    found.scales[places], found.rests[places] = part.scales[written], part.rests[written]
+    found.scales[: len(absent)][absent] = np.nan
     return found
 
 
-def encode_query(query: Float32) -> QueryCode:
-    """Encode one query (D,). As finely as 16 bits allow without a sum of products that overflows 32."""
-    most = min(2**15 - 1, (2**31 - 1) // (LARGEST * len(query)))
-    largest = float(np.abs(query).max())
-    scale = largest / most if largest > 0.0 else 1.0
-    whole = np.rint(query.astype(np.float64) / scale).clip(-most, most).astype(np.int16)
-    product = whole * scale
-    length, rest = float(np.linalg.norm(product)), float(np.linalg.norm(query - product))
+def encode_queries(queries: Float32) -> QueryCodes:
+    """Encode queries (m, D), m >= 1. As finely as 16 bits allow without a sum of products that overflows 32."""
+    count, dimension = queries.shape
+    most = min(2**15 - 1, (2**31 - 1) // (LARGEST * dimension))
+    wide = queries.astype(np.float64)
+    scales = np.abs(wide).max(axis=1, keepdims=True) / most
+    scales[scales == 0.0] = 1.0
+    # A scale is what `look` multiplies by: of float32, so that it is the very number that is rounded with here.
+    scales = scales.astype(np.float32).astype(np.float64)
+    numbers = np.rint(wide / scales).clip(-most, most)
+    whole = np.zeros((1 if count == 1 else _filled_up(count, TOGETHER), _filled_up(dimension, BLOCK)), np.int16)
+    whole[:count, :dimension] = numbers
+    length = np.linalg.norm(numbers * scales, axis=1)
+    rest = np.linalg.norm(wide - numbers * scales, axis=1)
     # A few roundings of numbers up to |r| |q|, and that unit vectors may be longer than 1 by a thousandth.
-    slack = 16 * float(np.finfo(np.float32).eps) * max(length, 1.0) + 4e-3 * rest
-    return QueryCode(whole, scale, length, rest, slack)
+    slack = 16 * float(np.finfo(np.float32).eps) * np.maximum(length, 1.0) + 4e-3 * rest
+    return QueryCodes(whole, np.stack([scales[:, 0], length, 2.0 * rest + slack], axis=1).astype(np.float32))
 
 
-@compiled
-def _encode(vectors: Float32, centre: Float32, whole: Int8, scales: Float32, rests: Float32) -> None:
-    for i in range(vectors.shape[0]):
-        largest = np.float32(0)
-        for j in range(vectors.shape[1]):
-            largest = max(largest, abs(vectors[i, j] - centre[j]))
-        scale = largest / np.float32(LARGEST) if largest > 0 else np.float32(1)
-        rest = 0.0
-        for j in range(vectors.shape[1]):
-            number = min(max(np.rint((vectors[i, j] - centre[j]) / scale), -LARGEST), LARGEST)
-            whole[i, j] = np.int8(number)
-            left = np.float64(vectors[i, j]) - np.float64(centre[j]) - np.float64(scale) * number
-            rest += left * left
-        scales[i] = scale
-        # A little more than it is: a bound must not be rounded below.
-        rests[i] = np.float32(math.sqrt(rest) * (1.0 + 1e-6))
+def look(coded: Coded, chunks: slice, queries: Float32, codes: QueryCodes, *, k: int) -> Found:
+    """Everybody in some of the chunks who may be among the k nearest of each query (m, D)."""
+    count = len(queries)
+    table = coded.table[chunks]
+    centred = np.ascontiguousarray(queries @ coded.centres[chunks].T, np.float32)
+    best = np.full((count, k), -np.inf, np.float32)
+    room = _FIRST_ROOM
+    places, uppers = np.empty((count, room), np.int64), np.empty((count, room), np.float32)
+    counts, at = np.zeros(count, np.int64), np.zeros(2, np.int64)
+    while not kernels.look(table, centred, codes.whole, codes.numbers, best, places, uppers, counts, at):
+        places, uppers = np.tile(places, 2), np.tile(uppers, 2)
+    ends = counts.tolist()
+    noted = [(places[i, :end], uppers[i, :end]) for i, end in enumerate(ends)]
+    return Found(best, [each for each, _ in noted], [each for _, each in noted])
 
 
-@compiled
-def bounds(
-    whole: Int8,
-    scales: Float32,
-    rests: Float32,
-    query: Int16,
-    numbers: Float32,
-    upper: Float32,
-    best: Float32,
-) -> None:
-    """Bounds on the cosines of vectors with one query.
-
-    Args:
-        whole: (n, D) with ``scales`` and ``rests``, see `Codes`.
-        scales: (n,).
-        rests: (n,).
-        query: (D,), see `QueryCode`.
-        numbers: (4,), see `QueryCode.numbers`.
-        upper: (n,) upper bounds, written; NaN for the absent.
-        best: (k,) the largest lower bounds so far, largest first, brought up to date.
-    """
-    last = best.shape[0] - 1
-    for i in range(whole.shape[0]):
-        total = np.int32(0)
-        for j in range(query.shape[0]):
-            total += np.int32(whole[i, j]) * np.int32(query[j])
-        middle = numbers[0] + np.float32(total) * (scales[i] * numbers[1])
-        wide = rests[i] * numbers[2] + numbers[3]
-        upper[i] = middle + wide
-        lower = middle - wide
-        if lower > best[last]:
-            place = last
-            while place > 0 and best[place - 1] < lower:
-                best[place] = best[place - 1]
-                place -= 1
-            best[place] = lower
-
-
-@compiled
-def at_least(values: Float32, least: float) -> Int64:
-    """Indices of the values that are not below ``least``; NaN is."""
-    count = 0
-    for i in range(values.shape[0]):
-        count += values[i] >= least
-    found = np.empty(count, np.int64)
-    n = 0
-    for i in range(values.shape[0]):
-        if values[i] >= least:
-            found[n] = i
-            n += 1
+def nearest_places(parts: Sequence[Found]) -> list[Int64]:
+    """Of each query the places, in the order of the parts, whose upper bound reaches the k-th largest lower bound."""
+    found = []
+    for index in range(len(parts[0].best)):
+        best = parts[0].best[index]
+        for part in parts[1:]:
+            kernels.keep_largest(part.best[index], best)
+        found.append(np.concatenate([part.places[index][part.uppers[index] >= best[-1]] for part in parts]))
     return found
 
 
-@compiled
-def keep_largest(values: Float32, best: Float32) -> None:
-    """Bring ``best`` (k,), largest first, up to date with ``values`` (n,); NaN counts for nothing."""
-    last = best.shape[0] - 1
-    for i in range(values.shape[0]):
-        value = values[i]
-        if value > best[last]:
-            place = last
-            while place > 0 and best[place - 1] < value:
-                best[place] = best[place - 1]
-                place -= 1
-            best[place] = value
+def _filled_up(count: int, multiple: int) -> int:
+    return -(-count // multiple) * multiple
