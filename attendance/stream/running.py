@@ -20,7 +20,7 @@ from attendance.errors import AttendanceError
 from attendance.stream.frames import FrameQueues
 from attendance.stream.results import Results
 from attendance.stream.station import Station
-from attendance.stream.vision import Lane, OnResult, Vision
+from attendance.stream.vision import Effort, Lane, OnResult, Vision
 from attendance.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -59,6 +59,7 @@ class Stream:
         self.limits = Limits() if limits is None else limits
         self.frames = FrameQueues(len(stations))
         self.results = Results(bound=self.limits.results, on_fault=self._fail)
+        self.effort = Effort()
         self.fault: Exception | None = None
         self._telemetry = telemetry
         self._prepare = prepare
@@ -104,6 +105,7 @@ class Stream:
             lanes,
             self.frames,
             self.results,
+            effort=self.effort,
             telemetry=self._telemetry,
             prepare=self._prepare,
             on_result=on_result,

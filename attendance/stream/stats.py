@@ -17,7 +17,7 @@ class Stats:
     def __init__(self, stream: Stream, lanes: Sequence[Lane], telemetry: Telemetry) -> None:
         self._stream, self._lanes, self._telemetry = stream, lanes, telemetry
         self._began_s = self._looked_s = time.monotonic()
-        self._looked_at = [0] * len(lanes)
+        self._looked_at, self._busy_s = [0] * len(lanes), 0.0
 
     def to_json(self) -> dict[str, Any]:
         """The run so far: rates over all of it, times in milliseconds."""
@@ -36,6 +36,7 @@ class Stats:
                 }
                 for lane, count in zip(self._lanes, frames, strict=True)
             ],
+            "vision": self._vision(seconds),
             "stages": {step: _times(times[step]) for step in STAGES if step in times},
             "to_punch": _times(times[TO_PUNCH]) if TO_PUNCH in times else None,
             "queues": {
@@ -62,8 +63,14 @@ class Stats:
             waiting = f"{self._stream.frames.depth(place)}/{self._stream.frames.bound(place)}"
             name = f"{lane.station.camera_id:<{wide}}"
             lines.append(f"{name}  {rate:8.1f} {count:8d} {_dropped(lane):8d} {waiting:>8}")
-        results = self._stream.results
-        lines.append(f"results waiting {results.depth}/{results.bound} (most {results.highest})")
+        results, effort = self._stream.results, self._stream.effort
+        busy = (effort.busy_s - self._busy_s) / passed
+        self._busy_s = effort.busy_s
+        a_round = effort.frames / effort.rounds if effort.rounds else 0.0
+        lines.append(
+            f"vision busy {busy:.0%}, {a_round:.1f} frames a round; "
+            f"results waiting {results.depth}/{results.bound} (most {results.highest})"
+        )
         return "\n".join([f"after {now_s - self._began_s:.0f} s", *lines, *self._steps()])
 
     def _steps(self) -> list[str]:
@@ -76,6 +83,14 @@ class Stats:
             "p95": [f"{times[step].p95_s * 1000:.2f}" for step in steps],
         }
         return [f"{head:<5}" + "".join(f"{cell:>9}" for cell in cells) for head, cells in rows.items()]
+
+    def _vision(self, seconds: float) -> dict[str, Any]:
+        effort = self._stream.effort
+        return {
+            "rounds": effort.rounds,
+            "frames_per_round": round(effort.frames / effort.rounds, 2) if effort.rounds else 0.0,
+            "busy": round(effort.busy_s / seconds, 4) if seconds > 0.0 else 0.0,
+        }
 
     def _frames_bound(self) -> int:
         return max(self._stream.frames.bound(place) for place in range(len(self._lanes)))

@@ -25,6 +25,15 @@ _TRACKS_REMEMBERED = 1000
 
 
 @dataclass(slots=True, eq=False)
+class Effort:
+    """What vision did so far: rounds, frames in them, and seconds in which it did not wait for a frame."""
+
+    rounds: int = 0
+    frames: int = 0
+    busy_s: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
 class Lane:
     """A camera with its path and its kiosk."""
 
@@ -68,14 +77,18 @@ class Vision:
         frames: FrameQueues,
         results: Results,
         *,
+        effort: Effort,
         telemetry: Telemetry,
         prepare: Callable[[], None],
         on_result: OnResult,
         on_end: Callable[[Exception | None], None],
     ) -> None:
-        """``prepare`` is called by the thread before its first frame, ``on_end`` after its last with what ended it."""
+        """``prepare`` is called by the thread before its first frame, ``on_end`` after its last with what ended it.
+
+        ``effort`` is kept up by the thread.
+        """
         self._lanes, self._frames, self._results = lanes, frames, results
-        self._telemetry = telemetry
+        self._telemetry, self._effort = telemetry, effort
         self._prepare, self._on_result, self._on_end = prepare, on_result, on_end
         self._thread = threading.Thread(target=self._work, name="vision", daemon=True)
 
@@ -93,9 +106,13 @@ class Vision:
         try:
             self._prepare()
             while (turn := self._frames.take()) is not None:
+                began_s = time.perf_counter()
                 self._look(turn.frames)
                 for place in turn.ended:
                     self._finish(self._lanes[place])
+                self._effort.rounds += bool(turn.frames)
+                self._effort.frames += len(turn.frames)
+                self._effort.busy_s += time.perf_counter() - began_s
             for lane in self._lanes:
                 self._finish(lane)
         except Exception as error:

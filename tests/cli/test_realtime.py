@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -243,13 +244,15 @@ def test_stats_are_a_table_without_names_and_a_part_of_the_json(live: Run, tmp_p
     table = ran.err.splitlines()
     assert table[1].split() == ["camera", "frames/s", "frames", "dropped", "waiting"]
     assert (table[2].split()[0], table[2].split()[2:]) == ("camera-1", ["50", "0", "0/4"])
-    assert table[3].startswith("results waiting 0/1000 (most ")
+    assert re.fullmatch(r"vision busy \d+%, 1\.0 frames a round; results waiting 0/1000 \(most \d\)", table[3])
     steps = ["camera", "detect", "track", "align", "quality", "embed", "search", "decide", "ledger", "to", "punch"]
     assert (table[4].split(), table[5].split()[0], table[6].split()[0]) == (["ms", *steps], "mean", "p95")
     assert len(table) == 7
     assert "red" not in ran.err and "green" not in ran.err
     stats = ran.json["stats"]
-    assert list(stats) == ["seconds", "cameras", "stages", "to_punch", "queues"]
+    assert list(stats) == ["seconds", "cameras", "vision", "stages", "to_punch", "queues"]
+    assert (stats["vision"]["rounds"], stats["vision"]["frames_per_round"]) == (50, 1.0)
+    assert 0.0 < stats["vision"]["busy"] < 1.0
     assert [(each["camera_id"], each["frames"], each["dropped"]) for each in stats["cameras"]] == [("camera-1", 50, 0)]
     assert list(stats["stages"]) == steps[:-2]
     assert (stats["stages"]["camera"]["count"], stats["to_punch"]["count"]) == (50, 2)
