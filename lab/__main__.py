@@ -10,6 +10,7 @@ from typing import Any
 from lab.command import Parser, add_common_flags, run
 from lab.evaluate.identification import add_identification
 from lab.evaluate.protocols import add_protocols
+from lab.evaluate.template_search import add_template_search
 from lab.evaluate.verification import add_verification
 from lab.export.command import add_export
 from lab.listing import add_list
@@ -38,6 +39,7 @@ def build_parser() -> Parser:
     add_verification(kinds)
     add_identification(kinds)
     add_protocols(kinds)
+    add_template_search(kinds)
     add_train(commands)
     add_export(commands)
     add_list(commands)

@@ -18,10 +18,13 @@ from attendance.images import PHOTO_EXTENSIONS, list_people_folder, normalise_id
 from attendance.search.exact import ExactGallery
 from attendance.types import Candidate, GalleryEntry, Outcome
 from lab.command import Context, add_command, existing_folder
+from lab.evaluate.report import Searched, write_searches
 from lab.evaluate.shared import (
     FIGURE_RATES,
     Model,
+    add_degrading_flags,
     add_model_flags,
+    degradation_of,
     figure_line,
     intervals_like,
     open_model,
@@ -87,7 +90,8 @@ def add_identification(commands: Any) -> None:
         summary="Judge a model on a gallery: top-k, FNIR at FPIR, and the system's own operating point.",
         details=(
             "Each folder holds DIR/<person>/photos. The face that holds the photo's centre is read, else the nearest\n"
-            "to it. A probe that cannot be read is a miss, a stranger who cannot be read is rejected."
+            "to it. A probe that cannot be read is a miss, a stranger who cannot be read is rejected.\n"
+            "With --degrade-probes their faces are made worse than the gallery's: cross-quality."
         ),
         example="python -m lab evaluate identification --gallery staff --probes staff-later --strangers visitors",
         command=identification,
@@ -95,6 +99,8 @@ def add_identification(commands: Any) -> None:
     parser.add_argument("--gallery", type=Path, required=True, metavar="DIR", help="photos that are enrolled")
     parser.add_argument("--probes", type=Path, required=True, metavar="DIR", help="other photos of the same people")
     parser.add_argument("--strangers", type=Path, metavar="DIR", help="photos of people who are not in the gallery")
+    parser.add_argument("--report", type=Path, metavar="HTML", help="write figures and curves as one page")
+    add_degrading_flags(parser)
     add_model_flags(parser)
 
 
@@ -104,10 +110,12 @@ def identification(arguments: argparse.Namespace, context: Context) -> None:
     probes = list_photos(arguments.probes, "--probes")
     strangers = NOBODY if arguments.strangers is None else list_photos(arguments.strangers, "--strangers")
     _require_disjoint(enrolled, probes, strangers)
+    how = degradation_of(arguments)
     with open_model(arguments, context) as model:
         gallery, refused = enrol(model, enrolled, context)
-        known = look_up(model, gallery, probes, context=context, label="probes")
-        others = look_up(model, gallery, strangers, context=context, label="strangers")
+        with model.degraded(how):
+            known = look_up(model, gallery, probes, context=context, label="probes")
+            others = look_up(model, gallery, strangers, context=context, label="strangers")
         rule = model.app.rule(gallery)()
         card = model.card
     result = judge_lookups(known, others, rule)
@@ -119,6 +127,9 @@ def identification(arguments: argparse.Namespace, context: Context) -> None:
     ):
         for line in failures_text(failures, what):
             context.say(line)
+    if arguments.report is not None:
+        drawn = Searched(known.best(), known.ranks(), others.best(), LISTED)
+        write_searches(arguments.report, f"{card.id}: {arguments.probes.name}", [(result, drawn)])
     context.write_json(result)
 
 

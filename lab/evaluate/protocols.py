@@ -12,10 +12,10 @@ import numpy as np
 from attendance import metrics
 from attendance.embed.port import Embedder
 from attendance.errors import UsageError
-from attendance.types import Float32, RGBImage
+from attendance.types import Float32
 from lab.command import Context, add_command, existing_folder
 from lab.data.pairs_bin import PairsFile, read_pairs_bin
-from lab.data.source import fitted
+from lab.evaluate.degrade import Degradation
 from lab.evaluate.distractors import judge_distractors, read_noise
 from lab.evaluate.identification import Listed, list_photos
 from lab.evaluate.report import write_report
@@ -74,8 +74,7 @@ def add_protocols(commands: Any) -> None:
 
 def published_command(arguments: argparse.Namespace, context: Context) -> None:
     """The command's body."""
-    if arguments.degrade_second is not None and arguments.degrade_second < 4:
-        raise UsageError(f"--degrade-second: expected 4 pixels or more, got {arguments.degrade_second}")
+    how = None if arguments.degrade_second is None else Degradation(arguments.degrade_second)
     sets = [read_pairs_bin(path) for path in arguments.sets]
     for pairs in sets:
         if len(pairs.same) < FOLDS or pairs.same.all() or not pairs.same.any():
@@ -84,7 +83,7 @@ def published_command(arguments: argparse.Namespace, context: Context) -> None:
     arguments.aligned, arguments.quality = True, "off"
     with open_model(arguments, context) as model:
         for pairs in sets:
-            scored = score_published(model.app.embedder, pairs, second_px=arguments.degrade_second)
+            scored = score_published(model.app.embedder, pairs, second=how)
             result = judge_pairs(scored)
             results[pairs.name] = result
             drawn.append(({"set": pairs.name, **result}, scored.scores, scored.same))
@@ -95,14 +94,14 @@ def published_command(arguments: argparse.Namespace, context: Context) -> None:
     context.write_json(results)
 
 
-def score_published(embedder: Embedder, pairs: PairsFile, *, second_px: int | None = None) -> ScoredPairs:
-    """Score a set, ten contiguous tenths as folds; ``second_px`` degrades the second of each pair to that side."""
+def score_published(embedder: Embedder, pairs: PairsFile, *, second: Degradation | None = None) -> ScoredPairs:
+    """Score a set, ten contiguous tenths as folds; ``second`` degrades the second of each pair."""
     size = embedder.card.input.size_px
     vectors = []
     for start in range(0, len(pairs.images), BATCH):
         chips = [pairs.crop(index, size) for index in range(start, min(start + BATCH, len(pairs.images)))]
-        if second_px is not None:
-            chips = [degraded(chip, second_px) if place % 2 else chip for place, chip in enumerate(chips)]
+        if second is not None:
+            chips = [second.of(chip) if place % 2 else chip for place, chip in enumerate(chips)]
         vectors.append(embedder.embed(np.stack(chips)))
     wide = np.concatenate(vectors).astype(np.float64)
     count = len(pairs.same)
@@ -114,12 +113,6 @@ def score_published(embedder: Embedder, pairs: PairsFile, *, second_px: int | No
         second=np.arange(count),
         people=count,
     )
-
-
-def degraded(chip: RGBImage, side_px: int) -> RGBImage:
-    """A face as a small picture of it shows it: shrunk to ``side_px`` and grown again, RGB uint8 (S, S, 3)."""
-    side = chip.shape[0]
-    return fitted(fitted(chip, min(side_px, side)), side)
 
 
 def templates_command(arguments: argparse.Namespace, context: Context) -> None:

@@ -1,4 +1,4 @@
-"""One HTML page without anything outside it: figures and curves of pairs."""
+"""One HTML page without anything outside it: figures and curves of pairs or of searches."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import base64
 import html
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from attendance import metrics
@@ -22,6 +24,21 @@ STYLE = (
     "body{font:16px sans-serif;max-width:60em;margin:2em auto}td,th{padding:.2em 1em;text-align:left}img{width:100%}"
 )
 BINS = 80
+POINTS = 60
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Searched:
+    """What N probes of people in a gallery and M of strangers met there.
+
+    ``best`` (N,) similarity of the nearest person, ``ranks`` (N,) place of the own one, 0 where it is not among the
+    first ``listed``; ``strangers`` (M,) as ``best``. `metrics.FAILED` and 0 for a failed read.
+    """
+
+    best: metrics.Floats
+    ranks: np.ndarray
+    strangers: metrics.Floats
+    listed: int
 
 
 def write_report(path: Path, title: str, judged: Sequence[Judged]) -> None:
@@ -30,11 +47,26 @@ def write_report(path: Path, title: str, judged: Sequence[Judged]) -> None:
     Raises:
         StoreError: it cannot be written.
     """
+    words = "ROC, DET and histogram of the cosines"
+    _write_page(path, title, [(result, draw_pairs(scores, same), words) for result, scores, same in judged])
+
+
+def write_searches(path: Path, title: str, judged: Sequence[tuple[dict[str, Any], Searched]]) -> None:
+    """Write a page with a table, cumulative matches, misses over false alarms, and histogram of each result.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    words = "CMC, FNIR over FPIR and histogram of the nearest person's cosine"
+    _write_page(path, title, [(result, draw_searches(searched), words) for result, searched in judged])
+
+
+def _write_page(path: Path, title: str, shown: Sequence[tuple[dict[str, Any], Figure, str]]) -> None:
     parts = [f"<!doctype html><meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>"]
     parts.append(f"<h1>{html.escape(title)}</h1>")
-    for result, scores, same in judged:
+    for result, figure, words in shown:
         parts.append(table(result))
-        parts.append(picture(draw_pairs(scores, same), "ROC, DET and histogram of the cosines"))
+        parts.append(picture(figure, words))
     try:
         path.write_text("\n".join(parts) + "\n", encoding="utf-8")
     except OSError as error:
@@ -86,11 +118,27 @@ def draw_pairs(scores: metrics.Floats, same: np.ndarray) -> Figure:
     return figure
 
 
-def draw_cmc(ranks: np.ndarray, *, most: int = 20) -> Figure:
-    """Cumulative match curve of the places (N,) of the probes' own people; 0: not found."""
-    figure = Figure(figsize=(5, 4), layout="constrained")
-    axes = figure.add_subplot()
+def draw_searches(searched: Searched) -> Figure:
+    """Cumulative match curve, FNIR over FPIR where there are strangers, and a histogram of the nearest cosines."""
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    cmc, open_set, histogram = figure.subplots(1, 3)
+    _cmc(cmc, searched.ranks, most=searched.listed)
+    if len(searched.strangers):
+        rates = np.geomspace(1.0 / len(searched.strangers), 1.0, POINTS)
+        right = searched.ranks == 1
+        misses = [metrics.fnir_at_fpir(searched.best, right, searched.strangers, min(rate, 1.0)) for rate in rates]
+        open_set.step(rates, misses, where="post")
+    open_set.set(xscale="log", xlabel="FPIR", ylabel="FNIR", ylim=(0.0, 1.02), title="known people missed")
+    edges = np.linspace(0.0, 1.0, BINS + 1).tolist()
+    for values, name in ((searched.best, "known"), (searched.strangers, "strangers")):
+        if len(values):
+            histogram.hist(values, bins=edges, density=True, alpha=0.6, label=name)
+    histogram.set(xlabel="cosine", title="nearest person")
+    histogram.legend()
+    return figure
+
+
+def _cmc(axes: Axes, ranks: np.ndarray, *, most: int) -> None:
     places = range(1, most + 1)
     axes.plot(places, [metrics.top_k(ranks, k) for k in places], marker="o")
     axes.set(xlabel="rank", ylabel="share of probes found by then", ylim=(0.0, 1.02), title="CMC")
-    return figure

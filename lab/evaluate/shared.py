@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 from attendance.app import App
 from attendance.embed.card import ModelCard
+from attendance.errors import UsageError
 from attendance.metrics import Floats
 from attendance.quality import LEVELS
 from lab.command import Context
+from lab.evaluate.degrade import Degradation, DegradingEmbedder
 from lab.read import QUALITY_OFF, PhotoReader, open_app, open_reader
 
 FIGURE_RATES = (1e-1, 1e-2, 1e-3)
@@ -30,6 +32,19 @@ class Model:
     app: App
     card: ModelCard
     reader: PhotoReader
+    degrading: DegradingEmbedder | None = None
+
+    @contextmanager
+    def degraded(self, how: Degradation | None) -> Iterator[None]:
+        """Read photos degraded for a while; None: as they are."""
+        if self.degrading is None:
+            yield
+            return
+        self.degrading.how = how
+        try:
+            yield
+        finally:
+            self.degrading.how = None
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
@@ -39,12 +54,32 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quality", choices=LEVELS, default=QUALITY_OFF, help="quality gate for reading (off)")
 
 
+def add_degrading_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that make probes worse than the gallery."""
+    parser.add_argument(
+        "--degrade-probes", type=int, metavar="PX", help="shrink probes' and strangers' faces to so many pixels a side"
+    )
+    parser.add_argument("--degrade-quality", type=int, metavar="Q", help="and keep the small face as a JPEG of Q")
+
+
+def degradation_of(arguments: argparse.Namespace) -> Degradation | None:
+    """What those flags ask for, None where there are none."""
+    side, quality = getattr(arguments, "degrade_probes", None), getattr(arguments, "degrade_quality", None)
+    if side is None and quality is not None:
+        raise UsageError("--degrade-quality: expected --degrade-probes beside it; name the faces' size")
+    return None if side is None else Degradation(side, quality)
+
+
 @contextmanager
 def open_model(arguments: argparse.Namespace, context: Context) -> Iterator[Model]:
     """The model that the flags and the configuration name."""
     with open_app(context.settings, model_flag=arguments.model) as app:
+        degrading = None
+        if degradation_of(arguments) is not None:
+            # Before anything is built on the embedder.
+            app.embedder = degrading = DegradingEmbedder(app.embedder)
         reader = open_reader(app, aligned=arguments.aligned, quality_level=arguments.quality)
-        yield Model(app, app.card, reader)
+        yield Model(app, app.card, reader, degrading)
 
 
 def rate_key(rate: float) -> str:

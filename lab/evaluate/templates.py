@@ -37,14 +37,23 @@ def read_protocol(folder: Path, name: str) -> Protocol:
     Raises:
         UsageError: a list cannot be read, or a line of it has another form; file and line are named.
     """
-    faces = list(_rows(folder / f"{name}_face_tid_mid.txt"))
+    images, templates, media = read_media(folder, name)
     pairs = np.array([[int(v) for v in row] for row in _rows(folder / f"{name}_template_pair_label.txt")])
-    templates = np.array([int(row[1]) for row in faces], dtype=np.int64)
     unknown = np.setdiff1d(pairs[:, :2], templates)
     if len(unknown):
         raise UsageError(f"{folder}: a pair names template {unknown[0]}, which has no face; take both lists of one set")
-    media = np.array([int(row[2]) for row in faces], dtype=np.int64)
-    return Protocol(tuple(r[0] for r in faces), templates, media, pairs[:, 0], pairs[:, 1], pairs[:, 2] == 1)
+    return Protocol(images, templates, media, pairs[:, 0], pairs[:, 1], pairs[:, 2] == 1)
+
+
+def read_media(folder: Path, name: str) -> tuple[tuple[str, ...], Ints, Ints]:
+    """The set's images, (N,) the template of each and (N,) its medium.
+
+    Raises:
+        UsageError: as `read_protocol`.
+    """
+    faces = list(_rows(folder / f"{name}_face_tid_mid.txt"))
+    templates, media = (np.array([int(row[place]) for row in faces], dtype=np.int64) for place in (1, 2))
+    return tuple(row[0] for row in faces), templates, media
 
 
 def fuse(vectors: Float32, templates: Ints, media: Ints) -> tuple[Ints, Float32]:

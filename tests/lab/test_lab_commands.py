@@ -98,6 +98,38 @@ def test_identification_of_the_portraits(
     assert 0.5 < result["threshold"] < 1.0
 
 
+def test_templates_are_looked_up_among_templates(photos: Path, store: Path, tmp_path: Path) -> None:
+    faces = "person-01/0.png 1 1\nperson-01/1.png 2 2\nperson-02/0.png 3 3\nperson-02/2.png 4 4\n"
+    (tmp_path / "ijbc_face_tid_mid.txt").write_text(faces, encoding="utf-8")
+    lists = {"gallery_G1": "1,10\n", "gallery_G2": "3,11\n", "probe_mixed": "2,10\n4,11\n"}
+    for name, rows in lists.items():
+        (tmp_path / f"ijbc_1N_{name}.csv").write_text(f"TEMPLATE_ID,SUBJECT_ID\n{rows}", encoding="utf-8")
+    flags = ["--protocol", str(tmp_path), "--images", str(photos), "--store", str(store), "--resamples", "5"]
+    outputs = ["--json", str(tmp_path / "result.json"), "--report", str(tmp_path / "report.html")]
+    assert main(["evaluate", "template-search", *flags, *outputs]) == 0
+    result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert (result["top1"], result["fnir_at_fpir"]["1e-1"], result["failed_reads"]) == (1.0, 0.0, 0)
+    assert result["galleries"]["G2"]["known"] == result["galleries"]["G2"]["strangers"] == 1
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").count("<img") == 2
+
+
+def test_degraded_probes_are_farther_from_the_gallery(photos: Path, store: Path, tmp_path: Path) -> None:
+    gallery = folder_of(tmp_path / "gallery", photos, "person-01/0.png")
+    probes = folder_of(tmp_path / "probes", photos, "person-01/1.png")
+    strangers = folder_of(tmp_path / "strangers", photos, "person-02/0.png")
+    folders = ["--gallery", str(gallery), "--probes", str(probes), "--strangers", str(strangers)]
+    page = tmp_path / "report.html"
+    flags = ["--store", str(store), "--quiet", "--report", str(page), "--json", str(tmp_path / "result.json")]
+    command = ["evaluate", "identification", *folders, *flags]
+    assert main([*command, "--degrade-probes", "5", "--degrade-quality", "10"]) == 0
+    result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert (result["fnir"], result["failed_reads"]) == (1.0, 0)
+    text = page.read_text(encoding="utf-8")
+    assert "fnir_at_fpir 1e-2" in text and "data:image/png" in text
+    for wrong in (["--degrade-quality", "10"], ["--degrade-probes", "3"]):
+        assert main([*command, *wrong]) == 2
+
+
 def test_a_fixed_threshold_is_the_systems_own_point_and_no_strangers_are_null(
     photos: Path, store: Path, tmp_path: Path
 ) -> None:

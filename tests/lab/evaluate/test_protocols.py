@@ -9,9 +9,9 @@ import pytest
 
 from attendance import metrics
 from attendance.errors import UsageError
+from lab.evaluate.degrade import Degradation
 from lab.evaluate.distractors import judge_distractors, read_noise
-from lab.evaluate.protocols import degraded
-from lab.evaluate.report import draw_cmc, picture, write_report
+from lab.evaluate.report import Searched, write_report, write_searches
 from lab.evaluate.shared import rates_for
 from lab.evaluate.streamed import ScoreCounts, all_pairs, counted
 from lab.evaluate.templates import count_pairs, fuse, people_of_templates, read_protocol
@@ -118,7 +118,7 @@ def test_noise_lists_are_read_together(tmp_path: Path) -> None:
 
 def test_a_degraded_face_is_coarser_and_as_large() -> None:
     chip = RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    coarse = degraded(chip, 8)
+    coarse = Degradation(8).of(chip)
     assert coarse.shape == chip.shape
     assert np.abs(np.diff(coarse.astype(int), axis=0)).mean() < np.abs(np.diff(chip.astype(int), axis=0)).mean() / 3
 
@@ -130,4 +130,6 @@ def test_the_report_is_one_page_that_needs_nothing_else(tmp_path: Path) -> None:
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "a &lt;model&gt;" in page and "0.40000 to 0.60000" in page and "tar_at_far 1e-1<td>0.25000" in page
     assert 'src="data:image/png;base64,' in page and "http" not in page
-    assert "data:image/png" in picture(draw_cmc(np.array([1, 2, 0, 1])), "cmc")
+    searched = Searched(np.array([0.9, 0.4]), np.array([1, 0]), np.array([0.3]), 5)
+    write_searches(tmp_path / "r.html", "searches", [({"top1": 0.5}, searched)])
+    assert "top1<td>0.50000" in (tmp_path / "r.html").read_text(encoding="utf-8")
