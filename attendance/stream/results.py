@@ -53,16 +53,19 @@ class Results:
         if not fits:
             kiosk.lose(sighting, why=f"of {self.bound} results that may wait for the ledger and the events file all do")
 
-    def drain(self, until_s: float, *, hurry: Callable[[], bool] = lambda: False) -> bool:
-        """Wait until all is settled, to this moment of `time.monotonic` at most, or until ``hurry`` says to.
+    def drain(self, wait_s: float, *, patient: bool = False, hurry: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until all is settled, ``wait_s`` at most (``patient``: for each result), or until ``hurry`` says to.
 
         What is left then is lost, and False is returned. The thread may hang in a store: it is left behind.
         """
+        until_s, depth = time.monotonic() + wait_s, self.depth
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
         while self._thread.is_alive() and time.monotonic() < until_s and not hurry():
             self._thread.join(min(_LOOK_S, max(until_s - time.monotonic(), 0.0)))
+            if patient and self.depth < depth:
+                until_s, depth = time.monotonic() + wait_s, self.depth
         if not self._thread.is_alive():
             return True
         with self._changed:

@@ -99,7 +99,8 @@ class Stream:
         """Look at the frames of all lanes, one for each station, until they end or ``attend`` returns False.
 
         ``attend`` is called by this thread again and again. At the end every track is decided and every result
-        settled, within ``limits.end_s``; ``hurry`` ends that wait. What ended the run early is in ``fault``.
+        settled, within ``limits.end_s`` (each of them, where the cameras ended by themselves); ``hurry`` ends that
+        wait. What ended the run early is in ``fault``.
         """
         vision = Vision(
             lanes,
@@ -119,8 +120,9 @@ class Stream:
             while not self._over.wait(self.limits.look_s) and attend():
                 self._tell_errors()
         finally:
+            is_over = self._over.is_set() and self.fault is None
             self.frames.close()
-            self._settle(vision, hurry)
+            self._settle(vision, hurry, is_over=is_over)
             self._tell_errors()
 
     def raise_fault(self) -> None:
@@ -142,14 +144,16 @@ class Stream:
         for station in self.stations:
             station.join(deadline_s)
 
-    def _settle(self, vision: Vision, hurry: Callable[[], bool]) -> None:
-        now_s = time.monotonic()
-        deadline_s, finished_s = now_s + self.limits.end_s, now_s + self.limits.end_s / 2
+    def _settle(self, vision: Vision, hurry: Callable[[], bool], *, is_over: bool) -> None:
+        began_s = time.monotonic()
+        finished_s = began_s + self.limits.end_s / 2
         while not vision.join(min(finished_s, time.monotonic() + self.limits.look_s)):
             if time.monotonic() >= finished_s or hurry():
                 self._fail(AttendanceError("the frame in work was not finished in time: look at the processor's load"))
                 break
-        self.results.drain(deadline_s, hurry=hurry)
+        left_s = max(began_s + self.limits.end_s - time.monotonic(), 0.0)
+        # Who waits for a recording's end waits for its results too, as long as there are any.
+        self.results.drain(left_s, patient=is_over, hurry=hurry)
 
     def _tell_errors(self) -> None:
         for station in self.stations:
