@@ -70,10 +70,10 @@ class Maker:
                 frames[index][row * height : (row + 1) * height, column * width : (column + 1) * width] = image
         return Video(f"{count} faces, 1920x1080", frames, people)
 
-    def crowd(self, count: int) -> Video:
+    def crowd(self, count: int, *, name: str = "") -> Video:
         """People who come in every half second and walk in front of one another, 640x360."""
         specs, people = self._walkers(count, gap_s=0.5, seconds=4.0)
-        return Video(f"crowd of {count}, crossing", self._render(specs), people)
+        return Video(f"{name or f'crowd of {count}'}, crossing", self._render(specs), people)
 
     def _walkers(self, count: int, *, gap_s: float, seconds: float) -> tuple[list[PassSpec], dict[str, Sequence[Path]]]:
         names = [self._names.pop() for _ in range(count)]
