@@ -9,6 +9,7 @@ face can be good some frames before the detector alone finds it so: then the pun
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
@@ -26,6 +27,7 @@ import numpy as np
 
 from attendance.app import App
 from attendance.config import Settings, load
+from attendance.detect.port import Region
 from attendance.images import read_photo
 from attendance.quality import judge
 from attendance.search.exact import ExactGallery
@@ -47,6 +49,11 @@ SEED = 23
 ONE_PIECES, ONE_PASSES = 4, 15
 EIGHT_PIECES, EIGHT_ROUNDS, TOGETHER = 4, 2, 8
 WARM_FRAMES = 45
+KINDS = {
+    "640x360, one face": "one-",
+    "1920x1080, eight faces": "eight-",
+    "1920x1080, eight who come in at once": "burst-",
+}
 P50_MS, P95_MS, FRAMES_A_SECOND = 300.0, 500.0, 20.0
 
 
@@ -58,6 +65,17 @@ class Walker:
     photo: Path
     enrolled: Sequence[Path]
     seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Passing:
+    """A pass in the stream: who, in which room, from which frame to which, and whether it is judged."""
+
+    walker: Walker
+    room: int
+    begin: int
+    end: int
+    is_judged: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,66 +116,79 @@ def one_face(number: int) -> Callable[[Options], Measured]:
         everybody = walkers(options, ONE_PIECES * ONE_PASSES + 1)
         # The first one warms the kiosk up and is not judged.
         mine = [everybody[-1], *everybody[number * ONE_PASSES : (number + 1) * ONE_PASSES]]
+        passings = [_passing(walker, 0, index, delay_s=0.0) for index, walker in enumerate(mine)]
         with App(load(None, environment={})) as app:
-            pictures = [encoded(image) for image in _rendered(app, mine, seed=number).frames()]
-        return _measured(pictures, [[walker] for walker in mine], everybody, lambda box: 0)
+            pictures = [encoded(image) for image in _rendered(app, mine, seed=number, delay_s=0.0).frames()]
+        return _measured(pictures, passings, everybody)
 
     return measure
 
 
-def eight_faces(number: int) -> Callable[[Options], Measured]:
-    """Eight people at a time at 1920x1080, each in a room of their own."""
+def eight_faces(number: int, *, at_once: bool) -> Callable[[Options], Measured]:
+    """Eight people at 1920x1080, each in a room of their own, who come in at once or spread over the time of a pass."""
 
     def measure(options: Options) -> Measured:
         everybody = walkers(options, EIGHT_PIECES * EIGHT_ROUNDS * TOGETHER + TOGETHER)
         begin = number * EIGHT_ROUNDS * TOGETHER
         mine = [*everybody[-TOGETHER:], *everybody[begin : begin + EIGHT_ROUNDS * TOGETHER]]
         rounds = [mine[i : i + TOGETHER] for i in range(0, len(mine), TOGETHER)]
+        delays = [0.0 if at_once else room * (SECONDS + GAP_S) / TOGETHER for room in range(TOGETHER)]
+        passings = [
+            _passing(walker, room, index, delay_s=delays[room])
+            for index, people in enumerate(rounds)
+            for room, walker in enumerate(people)
+        ]
         with App(load(None, environment={})) as app:
-            pictures = _tiled(app, rounds, seed=number)
-        return _measured(pictures, rounds, everybody, _tile)
+            pictures = _tiled(app, rounds, delays, seed=number)
+        return _measured(pictures, passings, everybody)
 
     return measure
 
 
-def _rendered(app: App, mine: Sequence[Walker], *, seed: int) -> WalkPast:
+def _passing(walker: Walker, room: int, turn: int, *, delay_s: float) -> Passing:
+    begin = turn * (SECONDS + GAP_S) + delay_s
+    return Passing(walker, room, round(begin * FPS), round((begin + SECONDS) * FPS), is_judged=turn > 0)
+
+
+def _rendered(app: App, mine: Sequence[Walker], *, seed: int, delay_s: float) -> WalkPast:
     specs = []
     for index, walker in enumerate(mine):
         photo = read_photo(walker.photo, max_pixels=MAX_PIXELS).image
-        start = index * (SECONDS + GAP_S)
+        start = index * (SECONDS + GAP_S) + delay_s
         specs.append(
             PassSpec(walker.identity_id, photo, face_box(app, photo), walker.seed, start_s=start, seconds=SECONDS)
         )
     return WalkPast(specs, seed=seed, fps=FPS, tail_s=GAP_S)
 
 
-def _tiled(app: App, rounds: Sequence[Sequence[Walker]], *, seed: int) -> list[bytes]:
+def _tiled(app: App, rounds: Sequence[Sequence[Walker]], delays: Sequence[float], *, seed: int) -> list[bytes]:
+    videos = [
+        _rendered(app, [people[room] for people in rounds], seed=100 * seed + room, delay_s=delay).frames()
+        for room, delay in enumerate(delays)
+    ]
     width, height = SIZE_PX
-    videos = [_rendered(app, [r[tile] for r in rounds], seed=100 * seed + tile).frames() for tile in range(TOGETHER)]
+    whole: RGBImage = np.full((TILES * height, TILES * width, 3), 128, np.uint8)
     pictures = []
-    for images in zip(*videos, strict=True):
-        whole: RGBImage = np.full((TILES * height, TILES * width, 3), 128, np.uint8)
-        for tile, image in enumerate(images):
-            row, column = divmod(tile, TILES)
-            whole[row * height : (row + 1) * height, column * width : (column + 1) * width] = image
+    # Rooms whose last person has left stay as they are.
+    for images in itertools.zip_longest(*videos):
+        for room, image in enumerate(images):
+            left, top, right, bottom = _room(room)
+            if image is not None:
+                whole[top:bottom, left:right] = image
         pictures.append(encoded(whole))
     return pictures
 
 
-def _tile(box: np.ndarray) -> int:
-    x, y = (box[:2] + box[2:]).tolist()
-    return int(y / 2) // SIZE_PX[1] * TILES + int(x / 2) // SIZE_PX[0]
+def _room(room: int) -> Region:
+    width, height = SIZE_PX
+    row, column = divmod(room, TILES)
+    return column * width, row * height, (column + 1) * width, (row + 1) * height
 
 
-def _measured(
-    pictures: Sequence[bytes],
-    rounds: Sequence[Sequence[Walker]],
-    everybody: Sequence[Walker],
-    place: Callable[[np.ndarray], int],
-) -> Measured:
-    """Enrol everybody, play the stream to the program, and judge each pass but the first round's."""
+def _measured(pictures: Sequence[bytes], passings: Sequence[Passing], everybody: Sequence[Walker]) -> Measured:
+    """Enrol everybody, play the stream to the program, and judge the passes."""
     with App(load(None, environment={})) as app:
-        usable = [_usable(app, pictures, number, len(people), place) for number, people in enumerate(rounds)]
+        usable = usable_frames(app, pictures, passings)
         strangers_ms = _frame_ms(app, ExactGallery(app.card.id, app.card.dimension), pictures)
         min_frames = app.settings.track.min_frames
     with tempfile.TemporaryDirectory() as folder:
@@ -167,38 +198,38 @@ def _measured(
             ms = _frame_ms(app, follower.mirror, pictures)
             follower.stop()
         stream, written, said = _play(store, pictures)
-    passes = [
-        _pass(walker, found, stream.sent_at, written)
-        for people, of_round in list(zip(rounds, usable, strict=True))[1:]
-        for walker, found in zip(people, of_round, strict=True)
-    ]
-    camera = said.get("camera", {})
     return {
-        "passes": passes,
+        "passes": [
+            _pass(passing.walker, found, stream.sent_at, written)
+            for passing, found in zip(passings, usable, strict=True)
+            if passing.is_judged
+        ],
         "frames": len(pictures),
         "path_ms": ms,
         "path_strangers_ms": strangers_ms,
         "min_frames": min_frames,
-        "camera": camera,
+        "camera": said.get("camera", {}),
     }
 
 
-def _usable(
-    app: App, pictures: Sequence[bytes], number: int, people: int, place: Callable[[np.ndarray], int]
-) -> list[Usable]:
-    """For each person of a round, by the detector on every frame."""
-    begin = round(number * (SECONDS + GAP_S) * FPS)
-    end = min(begin + round(SECONDS * FPS), len(pictures))
-    good: list[list[int]] = [[] for _ in range(people)]
+def usable_frames(app: App, pictures: Sequence[bytes], passings: Sequence[Passing]) -> list[Usable]:
+    """For each pass, by the detector on every frame in the room of those who have not been good often enough."""
     enough = app.settings.track.min_frames
-    for index in range(begin, end):
-        image = decoded(pictures[index])
-        for face in app.detector.detect([image])[0]:
-            who = place(face.box)
-            if who < people and judge(face, image.shape[:2], level=app.quality_limits()).good:
-                good[who].append(index)
-        if all(len(found) >= enough for found in good):
-            break
+    good: list[list[int]] = [[] for _ in passings]
+    for index, picture in enumerate(pictures):
+        awaited = {
+            passing.room: found
+            for passing, found in zip(passings, good, strict=True)
+            if passing.begin <= index < passing.end and len(found) < enough
+        }
+        if not awaited:
+            continue
+        image = decoded(picture)
+        for face in app.detector.detect_within(image, [_room(room) for room in awaited]):
+            x, y = (float(value) / 2 for value in face.box[:2] + face.box[2:])
+            found_in = awaited.get(int(y) // SIZE_PX[1] * TILES + int(x) // SIZE_PX[0])
+            if found_in is not None and judge(face, image.shape[:2], level=app.quality_limits()).good:
+                found_in.append(index)
     return [Usable(f[0] if f else None, f[enough - 1] if len(f) >= enough else None) for f in good]
 
 
@@ -248,7 +279,7 @@ def _pass(walker: Walker, usable: Usable, sent_at: Sequence[float], written: Seq
 
 def _conclude(found: Mapping[str, Measured]) -> tuple[Measured, Sequence[Table]]:
     rows = []
-    for what, prefix in (("640x360, one face", "one-"), ("1920x1080, eight faces", "eight-")):
+    for what, prefix in KINDS.items():
         pieces = [piece for name, piece in found.items() if name.startswith(prefix)]
         rows.append({"what": what, **summary(pieces)})
     data = {
@@ -256,9 +287,9 @@ def _conclude(found: Mapping[str, Measured]) -> tuple[Measured, Sequence[Table]]
         "rows": rows,
         "pieces": found,
         "promises": {
-            "p50": all(row["p50_ms"] is not None and row["p50_ms"] < P50_MS for row in rows),
-            "p95": all(row["p95_ms"] is not None and row["p95_ms"] < P95_MS for row in rows),
-            "eight_faces_frames_a_second": rows[1]["path_frames_a_second"] >= FRAMES_A_SECOND,
+            **{f"p50, {row['what']}": row["p50_ms"] is not None and row["p50_ms"] < P50_MS for row in rows[:2]},
+            **{f"p95, {row['what']}": row["p95_ms"] is not None and row["p95_ms"] < P95_MS for row in rows[:2]},
+            "frames a second, eight faces": all(row["path_frames_a_second"] >= FRAMES_A_SECOND for row in rows),
         },
     }
     return data, tables(data)
@@ -314,8 +345,8 @@ def tables(data: Measured) -> Sequence[Table]:
         "frames dropped",
     )
     note = (
-        f"{data['fps']:g} frames a second, five good frames before a decision. Promised: p50 below {P50_MS:g} ms, p95 "
-        f"below {P95_MS:g} ms, at least {FRAMES_A_SECOND:g} frames a second with eight faces at 1920x1080. The time "
+        f"{data['fps']:g} frames a second, five good frames before a decision. Promised for the first two: p50 below "
+        f"{P50_MS:g} ms, p95 below {P95_MS:g} ms; with eight faces at least {FRAMES_A_SECOND:g} frames a second. Time "
         "holds sending, decoding the JPEG and writing the punch to disk. Passes not recorded were not recognised."
     )
     return (Table("Walk-up to written punch", columns, rows, note),)
@@ -326,7 +357,8 @@ PART = Part(
     title="From the first usable frame to the punch on record",
     pieces={
         **{f"one-{number + 1}": one_face(number) for number in range(ONE_PIECES)},
-        **{f"eight-{number + 1}": eight_faces(number) for number in range(EIGHT_PIECES)},
+        **{f"eight-{number + 1}": eight_faces(number, at_once=False) for number in range(EIGHT_PIECES)},
+        "burst-1": eight_faces(0, at_once=True),
     },
     conclude=_conclude,
     threads=2,
