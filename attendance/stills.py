@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 from attendance.align import quality_chips
@@ -72,8 +73,17 @@ class StillReader:
     def _reader(self) -> FaceReader:
         return self._load()
 
+    @property
+    def options(self) -> StillOptions:
+        """How photos are read."""
+        return self._options
+
     def read(self, paths: Iterable[Path]) -> Iterator[Reading]:
         """One reading per path, in order."""
+        for unit in in_units(paths, self._options.batch_size):
+            yield from self._read_unit(unit)
+
+    def _read_unit(self, paths: Iterable[Path]) -> Iterator[Reading]:
         waiting: list[Reading | tuple[Path, Photo]] = []
         pixels = 0
         for path in paths:
@@ -82,7 +92,7 @@ class StillReader:
             if isinstance(opened, tuple):
                 height, width = opened[1].image.shape[:2]
                 pixels += height * width
-            if len(waiting) >= self._options.batch_size or pixels >= BATCH_PIXELS:
+            if pixels >= BATCH_PIXELS:
                 yield from self._finish(waiting)
                 waiting, pixels = [], 0
         yield from self._finish(waiting)
@@ -166,6 +176,13 @@ class StillReader:
             assert vector is not None
             return Reading(path, photo.sha256, vector[0], item, None, "", photo.scale)
         return Reading(path, photo.sha256, None, None, item[0], item[1])
+
+
+def in_units(paths: Iterable[Path], size: int) -> Iterator[list[Path]]:
+    """The paths in order, ``size`` together; no further is looked ahead."""
+    rest = iter(paths)
+    while unit := list(islice(rest, size)):
+        yield unit
 
 
 def sha256_of(path: Path) -> str:

@@ -13,9 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NoReturn
-
-from tqdm import tqdm
+from typing import Any
 
 from attendance.app import App
 from attendance.cli.base import (
@@ -26,6 +24,7 @@ from attendance.cli.base import (
     new_parser,
     run,
 )
+from attendance.cli.bulk import BulkReading, progress
 from attendance.config import Settings, StoreSection
 from attendance.enrol import (
     SINGLE_SOURCE,
@@ -46,6 +45,7 @@ from attendance.people_csv import PersonRow, read_people_csv
 from attendance.pipeline import FaceReader
 from attendance.search.exact import ExactGallery
 from attendance.search.port import Gallery
+from attendance.stills import StillReader
 from attendance.types import RefusalReason
 
 
@@ -105,9 +105,11 @@ def build(arguments: argparse.Namespace, context: Context, *, make_app: Callable
         context.say(f"model {app.card.id}; store {printable(str(context.settings.store.path))}")
         _say_unknown_sites(context, plan.rows)
         load = _announced_networks(app, context)
-        result, totals, mirror = _enrol(app, context, arguments, plan, load)
-        stills = app.stills(rule=FaceRule(arguments.face), strict=False, load=load)
-        found = evaluate_probes(plan.probes, unreadable=plan.unread_probes, stills=stills, gallery=mirror)
+        with BulkReading(app, context, make_app) as bulk:
+            stills = bulk.stills(FaceRule(arguments.face), strict=True, load=load)
+            result, totals, mirror = _enrol(app, context, arguments, plan, stills)
+            stills = bulk.stills(FaceRule(arguments.face), strict=False, load=load)
+            found = evaluate_probes(plan.probes, unreadable=plan.unread_probes, stills=stills, gallery=mirror)
         report = _report(result, found, totals, app.card.id, time.monotonic() - started)
     report["ignored"] = list(plan.folder.ignored)
     report["prune"], report["dry_run"] = arguments.prune, arguments.dry_run
@@ -249,7 +251,7 @@ def _say_unknown_sites(context: Context, rows: Mapping[str, PersonRow]) -> None:
 
 
 def _enrol(
-    app: App, context: Context, arguments: argparse.Namespace, plan: _Plan, load: Callable[[], FaceReader]
+    app: App, context: Context, arguments: argparse.Namespace, plan: _Plan, stills: StillReader
 ) -> tuple[EnrolResult, tuple[int, int], ExactGallery]:
     """Enrol under the lock: what was done, (people, templates) in the gallery, and a mirror of it without probes."""
     label: str = arguments.source_label
@@ -259,24 +261,16 @@ def _enrol(
         # By everybody who may be in afterwards: a run that goes on from an interrupted one decides as that did.
         everybody = app.ledger.person_versions().keys() | {person.identity_id for person in plan.people}
         policy = replace(policy, duplicate_threshold=app.duplicate_threshold(len(everybody)))
-        stills = app.stills(rule=FaceRule(arguments.face), strict=True, load=load)
         enroller = Enroller(app.ledger, gallery, stills, policy=policy, now=_now)
         enroller.result.refused += plan.refused
         total = sum(len(person.enrol) for person in plan.people)
-        with tqdm(total=total, desc="enrolling", unit="photo", disable=context.quiet or None, leave=False) as bar:
-            result = enroller.run(plan.people, plan.rows, unreadable=plan.unreadable, done=_advancing(bar))
+        with progress(total, quiet=context.quiet) as done:
+            result = enroller.run(plan.people, plan.rows, unreadable=plan.unreadable, done=done)
         totals = gallery.counts()
         if plan.probes:
             held_out = {template_id(p.identity_id, label, name) for p in plan.people for name in p.held_out}
             mirror.upsert([entry for entry in gallery.entries() if entry.template_id not in held_out])
     return result, totals, mirror
-
-
-def _advancing(bar: tqdm[NoReturn]) -> Callable[[int], None]:
-    def advance(photos: int) -> None:
-        bar.update(photos)
-
-    return advance
 
 
 def _now() -> datetime:

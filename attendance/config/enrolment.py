@@ -110,3 +110,9 @@ class EnrolSection(_Section):
         ge=200,
         description="Photos are shrunk to this longest side, in pixels, before faces are looked for.",
     )
+    workers: Whole | None = Field(
+        default=None,
+        ge=1,
+        le=256,
+        description="Processes that read photos; 1: the command's own; null: one per core (8 at most) for many photos.",
+    )

@@ -15,6 +15,7 @@ from attendance.enrol.values import (
     SuspectedDuplicate,
     template_id,
 )
+from attendance.enrol.workers import PooledReader, Unit, WorkerPool
 
 __all__ = [
     "SINGLE_SOURCE",
@@ -24,11 +25,14 @@ __all__ = [
     "EnrolResult",
     "Enroller",
     "PersonPhotos",
+    "PooledReader",
     "Probe",
     "ProbeResult",
     "Refusal",
     "SuspectedDuplicate",
     "Undone",
+    "Unit",
+    "WorkerPool",
     "batches_of",
     "evaluate_probes",
     "template_id",

@@ -8,9 +8,11 @@ does not depend on how far an earlier one got.
 from __future__ import annotations
 
 import uuid
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,6 +46,15 @@ class _Work:
     photos: int = 0
     unread: tuple[tuple[str, Path], ...] = ()
     fresh: tuple[Template, ...] = ()
+
+
+@dataclass(slots=True)
+class _Group:
+    """People whose photos are read, decided on and written together; ``refused`` before anything was read."""
+
+    works: list[_Work] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
 
 
 class Enroller:
@@ -93,9 +104,9 @@ class Enroller:
         """
         present = {name for photos in people for name in (*photos.enrol, *photos.held_out)} | set(unreadable)
         self._survey(self._ledger.person_versions(), rows, present)
-        for group in self._groups(people, rows):
+        for group in self._read(self._groups(people, rows)):
             self._enrol(group)
-            done(sum(work.photos for work in group))
+            done(sum(work.photos for work in group.works))
         self._decide_undecided()
         seen = {photos.identity_id for photos in people}
         self._settle(
@@ -133,15 +144,42 @@ class Enroller:
         pruned = {t.template_id for gone in self._gone.values() for t in gone} if self._policy.prune else set()
         self._crowd.survey(self._gallery, without=pruned)
 
-    def _groups(self, people: Sequence[PersonPhotos], rows: Mapping[str, PersonRow]) -> Iterator[list[_Work]]:
+    def _groups(self, people: Sequence[PersonPhotos], rows: Mapping[str, PersonRow]) -> Iterator[_Group]:
         """People together until their unread photos fill a batch."""
-        group: list[_Work] = []
+        group = _Group()
         for photos in people:
-            group.append(self._look(photos, rows.get(photos.identity_id)))
-            if sum(len(work.unread) for work in group) >= GROUP_PHOTOS or len(group) >= GROUP_PEOPLE:
+            before = len(self.result.refused)
+            group.works.append(self._look(photos, rows.get(photos.identity_id)))
+            # What looking ahead refuses is listed when it is the group's turn, however far ahead that was.
+            group.refused += self.result.refused[before:]
+            del self.result.refused[before:]
+            if sum(len(work.unread) for work in group.works) >= GROUP_PHOTOS or len(group.works) >= GROUP_PEOPLE:
                 yield group
-                group = []
-        if group:
+                group = _Group()
+        if group.works:
+            yield group
+
+    def _read(self, groups: Iterator[_Group]) -> Iterator[_Group]:
+        """The groups with their photos read. All are read as one stream, so that the reader can work ahead."""
+        ahead: deque[_Group] = deque()
+
+        def paths() -> Iterator[Path]:
+            for group in groups:
+                ahead.append(group)
+                for work in group.works:
+                    yield from (path for _, path in work.unread)
+
+        readings = self._stills.read(paths())
+        spare: list[Reading] = []
+        while True:
+            if not ahead:
+                # The next reading, or learning that there is none, brings the groups before it.
+                spare += islice(readings, 1)
+                if not ahead:
+                    return
+            group = ahead.popleft()
+            for _ in range(sum(len(work.unread) for work in group.works)):
+                group.readings.append(spare.pop() if spare else next(readings))
             yield group
 
     def _look(self, photos: PersonPhotos, row: PersonRow | None) -> _Work:
@@ -173,10 +211,11 @@ class Enroller:
         self._refuse(identity_id, RefusalReason.NO_CONSENT, detail)
         return None
 
-    def _enrol(self, group: list[_Work]) -> None:
-        readings = self._stills.read(path for work in group for _, path in work.unread)
+    def _enrol(self, group: _Group) -> None:
+        self.result.refused += group.refused
+        readings = iter(group.readings)
         read = []
-        for work in group:
+        for work in group.works:
             named = ((name, next(readings)) for name, _ in work.unread)
             fresh = list(self._templates(work.identity_id, named))
             if self._is_undecided(work.identity_id, fresh):
