@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,3 +97,32 @@ def test_readers_see_a_change_whole_or_not_at_all() -> None:
     for reader in readers:
         reader.join()
     assert wrong == []
+
+
+def test_lookups_go_on_while_a_reload_is_prepared() -> None:
+    """A change holds the writers' lock and is stopped in the middle: lookups answer from what was there before."""
+    rng = np.random.default_rng(6)
+    old, new = units(rng, 200, 16), units(rng, 200, 16)
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(ExactGallery):
+        def _changed_chunks(self, touched: Iterable[str]) -> Any:
+            made = super()._changed_chunks(touched)
+            if self.counts()[0]:
+                begun.set()
+                assert go_on.wait(30)
+            return made
+
+    gallery = Slow("card-a", 16, chunk_places=64, coded_from=1)
+    gallery.upsert([GalleryEntry(f"t-{n}", f"person-{n:03d}", row) for n, row in enumerate(old)])
+    before = gallery.nearest(old, k=1)
+    changes = [GalleryEntry(f"t-{n}", f"person-{n:03d}", row) for n, row in enumerate(new)]
+    reload = threading.Thread(target=gallery.upsert, args=(changes,))
+    reload.start()
+    assert begun.wait(30)
+    assert gallery.nearest(old, k=1) == before
+    assert gallery.nearest(old[:1], k=1) == before[:1]
+    go_on.set()
+    reload.join()
+    assert [found[0].identity_id for found in gallery.nearest(new, k=1)] == [f"person-{n:03d}" for n in range(200)]
+    assert gallery.nearest(old[:1], k=1)[0][0].similarity < 0.999
