@@ -151,8 +151,8 @@ def tables(data: Measured) -> Sequence[Table]:
         ("class of the project with most more objects", f"{data['most_grown']}: {data['most_grown_by']:+d}"),
     ]
     note = (
-        f"The slope is fitted from {WARM:,} frames on. Promised: at most {GROWTH_MB_AT_MOST:g} MB a thousand frames, and "
-        f"at most {OBJECTS_AT_MOST} more objects of any class."
+        f"The slope is fitted from {WARM:,} frames on. Promised: at most {GROWTH_MB_AT_MOST:g} MB a thousand frames "
+        f"and at most {OBJECTS_AT_MOST} more objects of any class."
     )
     return (Table("10,000 frames", ("what", "measured"), rows, note),)
 
