@@ -28,12 +28,12 @@ from benchmarks.counting import Cascade, multiply_adds
 from benchmarks.pieces import Measured, Options, Part, run
 from benchmarks.rates import Matrix, large_array, libraries, memory_rate, seconds_of
 from benchmarks.report import Table
-from benchmarks.search import made_vectors
+from benchmarks.search_vectors import changed_vectors, made_vectors
 from benchmarks.tracking_videos import STREET
 
 THREADS = 2
 FACES = (1, 8, 32)
-PEOPLE, DIMENSIONS = 100_000, (128, 512)
+PEOPLE, DIMENSIONS, QUERIES = 100_000, (128, 512), 32
 LOAD_AT_ONCE = 50_000
 EMBEDDER_32_AT_MOST, LOOKUP_AT_MOST = 1.4, 1.5
 
@@ -103,9 +103,7 @@ def lookup(dimension: int) -> Callable[[Options], Measured]:
         for kind in ("random", "face-like"):
             vectors = made_vectors(PEOPLE, dimension, kind)
             gallery = _gallery(vectors)
-            rng = np.random.default_rng(1)
-            queries = vectors[rng.integers(0, PEOPLE, 32)] + np.float32(0.01)
-            queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+            queries = changed_vectors(vectors, QUERIES)
             codes = np.empty(vectors.shape, np.int8)
             rounds = []
             with ThreadPoolExecutor(THREADS) as pool:
