@@ -1,5 +1,7 @@
-"""The ledger: copying 200,000 punches and 5,000 people between files, and to and from a MongoDB server, and whether the
-file and the server answer 200 random questions alike, field by field.
+"""The ledger: copying 200,000 punches and 5,000 people between files and a server, and whether both answer alike.
+
+They are copied between files, and to and from a MongoDB server; then file and server are asked 200 random questions and
+must answer alike, field by field.
 
 The server is the one that MONGODB_URL names (an empty database on it is needed), else SecantusDB, which stands in for
 it in the tests and is written in Python: its figures say nothing about the speed of MongoDB.
