@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from attendance.compiled import compiled
 from attendance.types import Face, Float32, Float64, require_utc
 
 # Standard deviations of the motion model, in face sizes (root of the box's area): of a measured edge, of the speed of a
@@ -227,13 +228,21 @@ class Tracker:
 
 def iou_matrix(boxes_a: NDArray[np.floating], boxes_b: NDArray[np.floating]) -> Float64:
     """Intersection over union of boxes (N, 4) and (M, 4) in px: float64 (N, M) in 0..1; 0 for an empty box."""
-    a, b = boxes_a.astype(np.float64), boxes_b.astype(np.float64)
-    top_left = np.maximum(a[:, None, :2], b[None, :, :2])
-    bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    intersection = np.prod(np.clip(bottom_right - top_left, 0.0, None), axis=2)
-    union = _areas(a)[:, None] + _areas(b)[None, :] - intersection
-    overlap: Float64 = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
-    return overlap
+    return _overlaps(boxes_a.astype(np.float64), boxes_b.astype(np.float64))
+
+
+@compiled
+def _overlaps(a: Float64, b: Float64) -> Float64:
+    found = np.zeros((a.shape[0], b.shape[0]))
+    for i in range(a.shape[0]):
+        area = max(a[i, 2] - a[i, 0], 0.0) * max(a[i, 3] - a[i, 1], 0.0)
+        for j in range(b.shape[0]):
+            wide = max(min(a[i, 2], b[j, 2]) - max(a[i, 0], b[j, 0]), 0.0)
+            high = max(min(a[i, 3], b[j, 3]) - max(a[i, 1], b[j, 1]), 0.0)
+            union = area + max(b[j, 2] - b[j, 0], 0.0) * max(b[j, 3] - b[j, 1], 0.0) - wide * high
+            if union > 0.0:
+                found[i, j] = wide * high / union
+    return found
 
 
 def _areas(boxes: Float64) -> Float64:

@@ -155,7 +155,6 @@ class Watch:
         self._every = detect_every
         self._whole_every = timedelta(seconds=whole_every_s)
         self._motion = MotionMap()
-        self._explained: Mask = np.zeros((0, 0), np.bool_)
         self._whole_at: datetime | None = None
         self._since_search = 0
         self._interval = detect_every
@@ -255,9 +254,7 @@ class Watch:
         """What the detector shall search in this frame, and the notes that follow from it."""
         with self._timed("detect"):
             changed = self._motion.changed(image)
-        if changed.shape != self._explained.shape:
-            self._explained = np.zeros(changed.shape, np.bool_)
-        self._explain(expected, image.shape[0])
+            unexplained = self._motion.unexplained(self._explained(expected, image.shape[0], changed.shape))
         self._since_search += 1
         around = {i: place for i, box in expected.items() if (place := _around(box, image)) is not None}
         if self._whole_at is None or now - self._whole_at >= self._whole_every:
@@ -265,26 +262,28 @@ class Watch:
         elif self._since_search >= self._interval:
             regions = [*self._motion.regions(changed), *around.values()]
         else:
-            stands = changed.mean() <= MOVING_SHARE
-            new = self._unexplained(changed & ~self._explained) if stands else []
+            stands = np.count_nonzero(changed) <= MOVING_SHARE * changed.size
+            new = self._unexplained(changed & unexplained) if stands else []
             regions = [*new, *(around[i] for i in unsure if i in around and self._trust[i].lost == 0)]
         regions = _joined(regions, image)
         if regions == [_whole(image)]:
             self._whole_at = now
         if regions == [_whole(image)] or self._since_search >= self._interval:
             self._since_search = 0
-            self._explained[:] = False
         for region in regions:
             self._motion.searched(region)
         return regions
 
-    def _explain(self, expected: Mapping[int, Float32], height: int) -> None:
+    def _explained(self, expected: Mapping[int, Float32], height: int, shape: tuple[int, ...]) -> Mask:
+        """The cells in which tracked people's heads and bodies explain a change."""
+        explained: Mask = np.zeros(shape, np.bool_)
         for x1, y1, x2, y2 in (box.tolist() for box in expected.values()):
             wide, high = x2 - x1, y2 - y1
             head = (x1 - HEAD[0] * wide, y1 - HEAD[1] * high, x2 + HEAD[0] * wide, y2)
             body = (x1 - BODY * wide, y2, x2 + BODY * wide, height)
-            self._explained[self._motion.cells(head)] = True
-            self._explained[self._motion.cells(body)] = True
+            explained[self._motion.cells(head)] = True
+            explained[self._motion.cells(body)] = True
+        return explained
 
     def _unexplained(self, cells: Mask) -> list[Region]:
         """Where something may be new; after searches in vain only on every second, third, ... frame."""

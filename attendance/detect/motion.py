@@ -35,13 +35,15 @@ UInt8 = NDArray[np.uint8]
 
 
 class MotionMap:
-    """What changed in the pictures of one camera since each place was last searched."""
+    """What changed in the pictures of one camera since each place was last searched, or last explained."""
 
     def __init__(self) -> None:
         self._shape: tuple[int, ...] = ()
         self._step = 1
         self._now: UInt8 = np.empty((0, 0), np.uint8)
         self._searched: UInt8 = self._now
+        self._known: UInt8 = self._now
+        self._threshold = LEAST_CHANGE
 
     @property
     def cell_px(self) -> int:
@@ -61,19 +63,31 @@ class MotionMap:
         self._now = np.empty((rows * CELL_SAMPLES, columns * CELL_SAMPLES), np.uint8)
         _sample(image, self._step, self._now)
         if new:
-            self._searched = self._now.copy()
+            self._searched, self._known = self._now.copy(), self._now.copy()
             return np.ones((rows, columns), np.bool_)
         difference = _cell_differences(self._now, self._searched, CELL_SAMPLES)
-        typical = float(np.median(difference))
+        typical = _median(difference)
         if typical > MOVING_CAMERA:
             return np.ones((rows, columns), np.bool_)
-        changed: Mask = difference > max(LEAST_CHANGE, NOISE_RATIO * typical)
+        self._threshold = max(LEAST_CHANGE, NOISE_RATIO * typical)
+        changed: Mask = difference > self._threshold
         return changed
+
+    def unexplained(self, explained: Mask) -> Mask:
+        """Where the last picture changed since each place was last searched or explained, as `changed` has it.
+
+        ``explained`` (rows, columns) are the cells in which every change is explained by what is known to be there now:
+        what they show when somebody moves out of them is known from then on.
+        """
+        _take(self._now, explained, CELL_SAMPLES, self._known)
+        new: Mask = _cell_differences(self._now, self._known, CELL_SAMPLES) > self._threshold
+        return new
 
     def searched(self, region: Region) -> None:
         """This part of the last picture was searched."""
         rows, columns = (slice(s.start * CELL_SAMPLES, s.stop * CELL_SAMPLES) for s in self.cells(region))
         self._searched[rows, columns] = self._now[rows, columns]
+        self._known[rows, columns] = self._now[rows, columns]
 
     def cells(self, box: tuple[float, float, float, float]) -> tuple[slice, slice]:
         """Rows and columns of the cells that a box (left, top, right, bottom in px) touches."""
@@ -150,3 +164,17 @@ def _cell_differences(now: UInt8, before: UInt8, cell: int) -> Float32:
                     total += abs(np.int64(now[y, x]) - np.int64(before[y, x]))
             found[row, column] = total / (cell * cell)
     return found
+
+
+@compiled
+def _median(values: Float32) -> float:
+    return float(np.median(values))
+
+
+@compiled
+def _take(now: UInt8, cells: Mask, cell: int, known: UInt8) -> None:
+    """Copy the samples of these cells."""
+    for y in range(now.shape[0]):
+        for x in range(now.shape[1]):
+            if cells[y // cell, x // cell]:
+                known[y, x] = now[y, x]

@@ -53,6 +53,26 @@ def test_a_change_lasts_until_its_place_is_searched() -> None:
     assert not motion.changed(seen(with_patch(100, 100, 80))).any()
 
 
+def test_what_somebody_leaves_behind_is_known_and_what_comes_after_is_new() -> None:
+    motion = MotionMap()
+    nowhere = np.zeros(motion.changed(seen(SCENE)).shape, np.bool_)
+    assert not motion.unexplained(nowhere).any()
+    here = nowhere.copy()
+    here[motion.cells((90, 90, 190, 190))] = True
+    motion.changed(seen(with_patch(100, 100, 80)))
+    assert not motion.unexplained(here).any()
+    # Gone: the place looks as it did, and was explained while it became so.
+    motion.changed(seen(SCENE))
+    assert not motion.unexplained(here).any()
+    motion.changed(seen(SCENE))
+    assert not motion.unexplained(nowhere).any()
+    # Somebody else stands there, whom nothing explains.
+    motion.changed(seen(with_patch(100, 100, 80)))
+    assert motion.unexplained(nowhere)[motion.cells((104, 104, 176, 176))].mean() > 0.5
+    motion.searched((0, 0, 300, 300))
+    assert not motion.unexplained(nowhere).any()
+
+
 def test_a_camera_that_turns_changes_everything() -> None:
     motion = MotionMap()
     motion.changed(seen(SCENE))
