@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     promises = judge(rows)
     data = {"detect_every": settings.track.detect_every, "rounds": arguments.rounds, "videos": rows}
     data["promises"] = promises
-    if arguments.half == "report":
+    if arguments.half == "report" and arguments.only is None:
         write_result(
             "tracking",
             "Following faces, beside detecting them on every frame",
@@ -99,7 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--half", choices=HALVES, default="report", help="whose photos; tune writes no result")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each side (5)")
     parser.add_argument("--every", type=int, default=load(None, environment={}).track.detect_every, metavar="N")
-    parser.add_argument("--only", nargs="+", choices=("one", "eight", "crowd", "street"), help="some of the videos")
+    parser.add_argument(
+        "--only", nargs="+", choices=("one", "eight", "crowd", "street"), help="some of the videos; writes no result"
+    )
     return parser
 
 
