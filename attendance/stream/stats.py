@@ -64,7 +64,8 @@ class Stats:
             name = f"{lane.station.camera_id:<{wide}}"
             lines.append(f"{name}  {rate:8.1f} {count:8d} {_dropped(lane):8d} {waiting:>8}")
         results, effort = self._stream.results, self._stream.effort
-        busy = (effort.busy_s - self._busy_s) / passed
+        # A round counts when it ends, also for the time before this table.
+        busy = min((effort.busy_s - self._busy_s) / passed, 1.0)
         self._busy_s = effort.busy_s
         a_round = effort.frames / effort.rounds if effort.rounds else 0.0
         lines.append(
