@@ -34,10 +34,11 @@ LIVE_FRAMES = 30
 SEARCHED_FRAMES = 2
 STRANGERS = 1000
 CAMERA_FPS = 30.0
+PROMISED_FACES, FRAMES_A_SECOND = 8, 20.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, write the result."""
+    """Measure, write the result; 1 where a promise is missed."""
     return run(PART, argv)
 
 
@@ -175,7 +176,9 @@ def _run_each(reference: ReferencePipeline, pictures: Sequence[RGBImage]) -> Non
 
 def _conclude(found: Mapping[str, Measured]) -> tuple[Measured, Sequence[Table]]:
     data = {kind: [found[f"{kind}-{each}"] for each in points] for kind, points in POINTS.items()}
-    return {**data, "promises": {}}, tables(data)
+    eight = next(row for row in data["faces"] if row["faces"] == PROMISED_FACES)
+    promises = {"eight_faces_20_frames_a_second": eight["live_ms"] <= 1e3 / FRAMES_A_SECOND}
+    return {**data, "promises": promises}, tables(data)
 
 
 def tables(data: Measured) -> Sequence[Table]:
@@ -204,9 +207,10 @@ def tables(data: Measured) -> Sequence[Table]:
         for each in data["cameras"]
     ]
     note = "ms a frame; medians of rounds in turn, ratios are medians of the rounds'. MB: memory without the reference."
+    promised = f"Promised: the live path takes {PROMISED_FACES} faces at {FRAMES_A_SECOND:g} frames a second."
     face_rows = [(str(each["faces"]), *row(each)) for each in data["faces"]]
     return (
-        Table("Faces in a frame of 1920x1080", ("faces", *columns), face_rows, note),
+        Table("Faces in a frame of 1920x1080", ("faces", *columns), face_rows, f"{note} {promised}"),
         Table(
             f"Size of a frame with {FACES_AT_SIZES} faces",
             ("frame", *columns),

@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,6 @@ from attendance.types import Frame, RGBImage
 from benchmarks.kiosk_run import NotedApp, enrol, watch
 from benchmarks.paced_stream import PacedStream, decoded, encoded
 from benchmarks.pieces import Measured, Options, Part, needs_photos, run
-from benchmarks.rates import seconds_of
 from benchmarks.report import Table
 from benchmarks.tracking_videos import BEGIN, MAX_PIXELS, TILES
 from benchmarks.walkpast import face_box
@@ -189,13 +187,13 @@ def _measured(pictures: Sequence[bytes], passings: Sequence[Passing], everybody:
     """Enrol everybody, play the stream to the program, and judge the passes."""
     with App(load(None, environment={})) as app:
         usable = usable_frames(app, pictures, passings)
-        strangers_ms = _frame_ms(app, ExactGallery(app.card.id, app.card.dimension), pictures)
+        strangers_ms, _ = _path_alone(app, ExactGallery(app.card.id, app.card.dimension), pictures)
         min_frames = app.settings.track.min_frames
     with tempfile.TemporaryDirectory() as folder:
         store = enrol({walker.identity_id: walker.enrolled for walker in everybody}, Path(folder))
         with App(load(None, environment={}, overrides={"store.path": store})) as app:
             follower = app.follower()
-            ms = _frame_ms(app, follower.mirror, pictures)
+            ms, faces = _path_alone(app, follower.mirror, pictures)
             follower.stop()
         stream, written, said = _play(store, pictures)
     return {
@@ -206,6 +204,7 @@ def _measured(pictures: Sequence[bytes], passings: Sequence[Passing], everybody:
         ],
         "frames": len(pictures),
         "path_ms": ms,
+        "path_faces": faces,
         "path_strangers_ms": strangers_ms,
         "min_frames": min_frames,
         "camera": said.get("camera", {}),
@@ -233,18 +232,21 @@ def usable_frames(app: App, pictures: Sequence[bytes], passings: Sequence[Passin
     return [Usable(f[0] if f else None, f[enough - 1] if len(f) >= enough else None) for f in good]
 
 
-def _frame_ms(app: App, gallery: Gallery, pictures: Sequence[bytes]) -> float:
-    """Time of the live path a frame on the first round, as fast as it goes, without camera and ledger; the first of two
-    runs warms up."""
-    count = min(round(SECONDS * FPS), len(pictures))
-    spent = 0.0
+def _path_alone(app: App, gallery: Gallery, pictures: Sequence[bytes]) -> tuple[float, float]:
+    """ms a frame of the live path from the second round on, as fast as it goes, without camera and ledger; the first of
+    two runs warms up. And the faces that it saw in a frame."""
+    begin = round((SECONDS + GAP_S) * FPS)
+    indices = range(begin, min(begin + round(SECONDS * FPS), len(pictures)))
+    spent, faces = 0.0, 0
     for _ in range(2):
         path = app.live_path(gallery)
-        spent = 0.0
-        for index in range(count):
+        spent, faces = 0.0, 0
+        for index in indices:
             frame = Frame(decoded(pictures[index]), BEGIN + timedelta(seconds=index / FPS), index, "camera-1")
-            spent += seconds_of(partial(path.process, frame))
-    return 1e3 * spent / count
+            start = time.perf_counter()
+            faces += len(path.process(frame).views)
+            spent += time.perf_counter() - start
+    return 1e3 * spent / len(indices), faces / len(indices)
 
 
 def _play(store: Path, pictures: Sequence[bytes]) -> tuple[PacedStream, list[tuple[float, str]], dict[str, Any]]:
@@ -314,6 +316,7 @@ def summary(pieces: Sequence[Measured]) -> Measured:
         "waiting_ms": wait,
         "waiting_share": None if wait is None or not p50 else wait / p50,
         "path_ms": frame_ms,
+        "path_faces": float(np.median([piece["path_faces"] for piece in pieces])),
         "path_frames_a_second": 1e3 / frame_ms,
         "path_strangers_frames_a_second": 1e3 / strangers_ms,
         "frames": sum(piece["camera"].get("frames", 0) for piece in pieces),
@@ -329,7 +332,8 @@ def tables(data: Measured) -> Sequence[Table]:
             f"{row['recorded']} of {row['passes']}",
             *("-" if row[key] is None else f"{row[key]:.0f}" for key in ("p50_ms", "p95_ms", "waiting_ms")),
             "-" if row["waiting_share"] is None else f"{100 * row['waiting_share']:.0f} %",
-            f"{row['path_frames_a_second']:.0f} (strangers: {row['path_strangers_frames_a_second']:.0f})",
+            f"{row['path_frames_a_second']:.0f} (strangers: {row['path_strangers_frames_a_second']:.0f}), "
+            f"{row['path_faces']:.1f} faces in view",
             f"{row['dropped']} of {row['frames']}",
         )
         for row in data["rows"]

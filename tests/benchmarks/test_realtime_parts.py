@@ -39,6 +39,7 @@ def piece(*ms: float | None, path_ms: float = 10.0) -> dict[str, Any]:
         "passes": passes,
         "path_ms": path_ms,
         "path_strangers_ms": 2 * path_ms,
+        "path_faces": 1.0,
         "camera": {"frames": 5, "dropped": 1},
     }
 
