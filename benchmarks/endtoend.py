@@ -1,9 +1,8 @@
-"""From frames to people, and from photos to vectors, beside a pipeline of facenet-pytorch's own parts.
+"""From frames to people, beside a pipeline of facenet-pytorch's own parts.
 
-Video: one person after the other at 640x360. Theirs: MTCNN on every frame and an embedding of every face, one by one,
+One person after the other at 640x360. Theirs: MTCNN on every frame and an embedding of every face, one by one,
 by InceptionResnetV1 as the package builds it (random weights: they cost the same time) or by our embedder's network in
 torch's default layout. Ours: the live path with its defaults, from frame to decision, the gallery lookup included.
-Photos: files of 250 px. Theirs: opened, detected and embedded one by one. Ours: the reader that enrolment uses.
 """
 
 from __future__ import annotations
@@ -19,14 +18,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from attendance.align import align, facenet_160
 from attendance.app import App
 from attendance.config import load
 from attendance.detect.mtcnn import MtcnnDetector
 from attendance.embed.dlib import find_weights, read_weights
-from attendance.faces import FaceRule
 from attendance.nets.dlib_resnet29 import DlibResNet29
 from attendance.types import Face, RGBImage
 from benchmarks import detection_speed
@@ -39,13 +36,13 @@ from benchmarks.tracking_videos import Maker, Video
 COMMAND = "python -m benchmarks endtoend"
 SEED = 11
 REFERENCE_FRAMES = 30
-VIDEO_AT_LEAST, PHOTOS_AT_LEAST = 10.0, 4.0
+VIDEO_AT_LEAST = 10.0
 
 Embed = Callable[[RGBImage, Face], object]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure both, write the result; 1 where a promise is missed."""
+    """Measure, write the result; 1 where a promise is missed."""
     arguments = _parser().parse_args(argv)
     lfw = Lfw(arguments.data)
     if not lfw.is_there():
@@ -59,19 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         assert isinstance(app.detector, MtcnnDetector)
         video = Maker(lfw, arguments.half, app.detector, seed=SEED).in_turn(3)
-        people = lfw.people(arguments.half)
-        photos = [people[name][0] for name in sorted(people)][: arguments.photos]
-        embedders = {"InceptionResnetV1": _facenet(), "our embedder's network": _ours_plain()}
+        embedders = their_embedders()
         rows = []
         for name, embed in embedders.items():
             rows.append({"what": "video", "embedder": name, **_video(app, video, reference, embed, arguments.rounds)})
             print(rows[-1], flush=True)
-            rows.append(
-                {"what": "photos", "embedder": name, **_photos(app, photos, reference, embed, arguments.rounds)}
-            )
-            print(rows[-1], flush=True)
-    least = {"video": VIDEO_AT_LEAST, "photos": PHOTOS_AT_LEAST}
-    promises = {what: all(r["ratio"] >= ratio for r in rows if r["what"] == what) for what, ratio in least.items()}
+    promises = {"video": all(row["ratio"] >= VIDEO_AT_LEAST for row in rows)}
     data = {"rounds": arguments.rounds, "rows": rows, "promises": promises}
     if arguments.half == "report":
         title = "End to end, beside a pipeline of facenet-pytorch's parts"
@@ -87,7 +77,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help="folder of the photos")
     parser.add_argument("--half", choices=HALVES, default="report", help="whose photos; tune writes no result")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each side (5)")
-    parser.add_argument("--photos", type=int, default=100, help="photos to enrol a round (100)")
     return parser
 
 
@@ -97,7 +86,7 @@ def _video(app: App, video: Video, reference: ReferenceMtcnn, embed: Embed, roun
 
     def theirs() -> None:
         for image in spread:
-            for face in _detected(reference, image):
+            for face in detected(reference, image):
                 embed(image, face)
 
     def ours() -> None:
@@ -106,24 +95,10 @@ def _video(app: App, video: Video, reference: ReferenceMtcnn, embed: Embed, roun
             path.process(frame)
         path.finish()
 
-    return _compared(theirs, ours, len(spread), len(video.frames), rounds)
+    return compared(theirs, ours, len(spread), len(video.frames), rounds)
 
 
-def _photos(app: App, photos: Sequence[Path], reference: ReferenceMtcnn, embed: Embed, rounds: int) -> dict[str, Any]:
-    def theirs() -> None:
-        for path in photos:
-            with Image.open(path) as opened:
-                image: RGBImage = np.asarray(opened.convert("RGB"))
-            for face in _detected(reference, image)[:1]:
-                embed(image, face)
-
-    def ours() -> None:
-        list(app.stills(rule=FaceRule.LARGEST, strict=True).read(photos))
-
-    return _compared(theirs, ours, len(photos), len(photos), rounds)
-
-
-def _compared(
+def compared(
     theirs: Callable[[], None], ours: Callable[[], None], their_count: int, our_count: int, rounds: int
 ) -> dict[str, Any]:
     """Both sides in turn; ms a frame or photo, and the median, least and most of the rounds' ratios."""
@@ -138,7 +113,13 @@ def _compared(
     }
 
 
-def _detected(reference: ReferenceMtcnn, image: RGBImage) -> list[Face]:
+def their_embedders() -> dict[str, Embed]:
+    """What the other pipeline may embed by, one face at a time, by name."""
+    return {"InceptionResnetV1": _facenet(), "our embedder's network": _ours_plain()}
+
+
+def detected(reference: ReferenceMtcnn, image: RGBImage) -> list[Face]:
+    """The faces that the other pipeline finds."""
     boxes, scores, points = reference.detect(image)
     return [Face(box, float(score), five) for box, score, five in zip(boxes, scores, points, strict=True)]
 
@@ -183,10 +164,10 @@ def _table(data: dict[str, Any]) -> Table:
         for row in data["rows"]
     ]
     note = (
-        f"ms a frame or photo, medians of {data['rounds']} rounds in turn; the ratio is the median of the rounds'. "
+        f"ms a frame, medians of {data['rounds']} rounds in turn; the ratio is the median of the rounds'. "
         "Ours embeds each face and its mirror image, theirs the face alone."
     )
-    return Table("Frames and photos", ("what", "their embedder", "theirs", "ours", "theirs / ours"), rows, note)
+    return Table("Frames", ("what", "their embedder", "theirs", "ours", "theirs / ours"), rows, note)
 
 
 if __name__ == "__main__":
