@@ -72,8 +72,8 @@ def _promises(rows: Sequence[dict[str, Any]]) -> dict[str, bool]:
     judged = [row for row in rows if row["people"] == 100_000]
     return {
         "recall": all(row["recall"] == 1.0 for row in rows),
-        "over_floor": all(row["over_floor"] <= OVER_FLOOR_AT_MOST for row in judged),
-        "many_gain": all(row["many_gain"] >= MANY_GAIN for row in judged),
+        "over_floor": bool(judged) and all(row["over_floor"] <= OVER_FLOOR_AT_MOST for row in judged),
+        "many_gain": bool(judged) and all(row["many_gain"] >= MANY_GAIN for row in judged),
     }
 
 
