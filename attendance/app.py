@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from attendance.quality import Limits
     from attendance.stills import StillReader
     from attendance.telemetry import Telemetry
+    from attendance.track import Tracker
     from attendance.zoo.catalogue import ZooModel
     from attendance.zoo.download import Patience
     from attendance.zoo.folder import ModelsFolder
@@ -60,6 +61,9 @@ class App:
 
     judges_pictures = True
     """Whether faces are judged by sharpness and light where the configured limits ask for it."""
+
+    keeps_mirror = True
+    """Whether the last mirror is written to disk at the end; not by an app whose place another one has taken."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -189,11 +193,11 @@ class App:
     def turned(self, space: Space) -> App:
         """An app for other templates of the same ledger, closed with this one.
 
-        What this one has opened or loaded is shared, but for the model and the lookups.
+        What this one has opened or loaded is shared, but for the model, the key file and the lookups.
         """
         other = type(self)(self.settings)
         other.noted, other.ledger_timeout_s = space, self.ledger_timeout_s
-        for name in ("telemetry", "time_zones", "ledger", "reaching_ledger", "template_keys", "detector"):
+        for name in ("telemetry", "time_zones", "ledger", "reaching_ledger", "detector"):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
         return self._exit.enter_context(other)
@@ -415,7 +419,9 @@ class App:
         if keeper is not None:
             keeper.keep(follower.people, follower.revision)
             # A change that came too soon after the last one is kept at the end.
-            self._exit.callback(lambda: keeper.keep(follower.people, follower.revision, at_once=True))
+            self._exit.callback(
+                lambda: keeper.keep(follower.people, follower.revision, at_once=True) if self.keeps_mirror else None
+            )
         follower.start()
         self._exit.callback(follower.stop)
         return follower
@@ -477,18 +483,32 @@ class App:
         decide = self.settings.decide
         return Chosen(decide.target_fpir, decide.threshold, self.settings.track.min_frames)
 
-    def live_path(self, gallery: Gallery, *, people: Callable[[], Mapping[str, Person]] | None = None) -> LivePath:
-        """The path for one camera; ``people`` tells whom the gallery knows, with the faces that are not theirs."""
+    def tracker(self) -> Tracker:
+        """What follows the faces of one camera."""
+        from attendance.track import Tracker
+
+        return Tracker(min_iou=self.settings.track.min_iou, max_gap_s=self.settings.track.max_gap_s)
+
+    def live_path(
+        self,
+        gallery: Gallery,
+        *,
+        people: Callable[[], Mapping[str, Person]] | None = None,
+        tracker: Tracker | None = None,
+    ) -> LivePath:
+        """The path for one camera; ``people`` tells whom the gallery knows, with the faces that are not theirs.
+
+        ``tracker``: another path's of the same camera, which has ended, so that its numbers go on.
+        """
         from attendance.pipeline import LivePath
         from attendance.rejected import nobody_rejected, rejected_of
-        from attendance.track import Tracker
 
         track = self.settings.track
         return LivePath(
             self.reader,
             gallery,
             rule=self.rule(gallery),
-            tracker=Tracker(min_iou=track.min_iou, max_gap_s=track.max_gap_s),
+            tracker=self.tracker() if tracker is None else tracker,
             quality_level=self.quality_limits(),
             # A pass has few frames: judged by light and sharpness, walk-pasts lost more people than they kept out.
             judge_pictures=self.judges_pictures and self.settings.quality.level == "strict",

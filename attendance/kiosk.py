@@ -309,10 +309,13 @@ class Kiosk:
             runner_up_similarity=None if runner_up is None else runner_up.similarity,
             margin=decision.margin,
             threshold=decision.threshold,
-            card_id=self._card_id,
+            card_id=self._card_of(change),
             template_revision=self._directory.revision,
             track_id=change.track_id,
         )
+
+    def _card_of(self, change: TrackChange) -> str:
+        return change.card_id if change.card_id else self._card_id
 
     def _event(self, event_id: str, change: TrackChange, kind: EventKind, reason: str) -> Event:
         decision = change.decision
@@ -334,7 +337,7 @@ class Kiosk:
             camera_id=self._place.camera_id,
             site=self._place.site,
             direction=self._place.direction,
-            model=self._card_id,
+            model=self._card_of(change),
         )
 
     def _label(self, event: Event) -> str:

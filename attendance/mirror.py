@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol
 
@@ -139,6 +139,7 @@ class MirrorFollower:
         self._mirror = mirror.gallery
         self._people: Mapping[str, Person] = MappingProxyType(dict(mirror.people))
         self._revision = mirror.revision
+        self._space = ""
         self._follow_s = follow_s
         self._resync_s = resync_s
         self._keep = keep
@@ -164,6 +165,11 @@ class MirrorFollower:
         return self._revision
 
     @property
+    def space(self) -> str:
+        """The space whose templates were in force at the last look; empty: none was noted, or it was not looked yet."""
+        return self._space
+
+    @property
     def health(self) -> FollowerHealth:
         """See `FollowerHealth`."""
         return FollowerHealth(self._revision, time.monotonic() - self._looked_at, self._failures, self._error)
@@ -185,7 +191,7 @@ class MirrorFollower:
         if now.pending or overdue or now.revision != self._revision:
             self._catch_up()
             self._compared_at = time.monotonic()
-        self._revision = now.revision
+        self._revision, self._space = now.revision, now.space
         self._looked_at = time.monotonic()
         self._keep(self._people, self._revision)
 
@@ -212,20 +218,33 @@ class MirrorFollower:
         versions = self._ledger.person_versions()
         known = self._people
         stale = [key for key, version in versions.items() if key not in known or _version_of(known[key]) != version]
-        loaded = {person.identity_id: person for person in self._ledger.people(stale)} if stale else {}
+        found = self._ledger.people(stale) if stale else []
+        loaded = {person.identity_id: self._with_former(person) for person in found}
         gone = [key for key in known if key not in versions or (key in stale and key not in loaded)]
         if not loaded and not gone:
             return
         upserts = [entry for person in loaded.values() for entry in self._usable(person)]
         before = [known[key] for key in (*loaded, *gone) if key in known]
         kept = {entry.template_id for entry in upserts}
-        removals = [t.template_id for person in before for t in person.templates if t.template_id not in kept]
+        held = {t.template_id for person in before for t in (*person.templates, *person.shelved)}
+        removals = sorted(held - kept)
         # Whoever the mirror can name is in the people, also for a query that falls between these lines.
         merged = {**known, **loaded}
         self._people = MappingProxyType(merged)
         self._mirror.apply(upserts=upserts, removals=removals)
         self._people = MappingProxyType({key: person for key, person in merged.items() if key not in set(gone)})
         logger.info("the mirror follows: %d people loaded, %d gone", len(loaded), len(gone))
+
+    def _with_former(self, person: Person) -> Person:
+        """Somebody whose templates of this mirror's space were deleted after a switch is known here all the same."""
+        before, space = self._people.get(person.identity_id), self._mirror.card_id
+        present = (*person.templates, *person.shelved)
+        if before is None or before.subject_ref != person.subject_ref or not person.templates:
+            return person
+        if any(template.card_id == space for template in present):
+            return person
+        former = [template for template in (*before.templates, *before.shelved) if template.card_id == space]
+        return replace(person, shelved=(*person.shelved, *former))
 
     def _usable(self, person: Person) -> list[GalleryEntry]:
         try:

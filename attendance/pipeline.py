@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
 import numpy as np
 
@@ -86,7 +87,8 @@ class TrackView:
 class TrackChange:
     """What is known of a track changed: it was decided, or decided anew.
 
-    ``decision`` is None when the track ended without one good frame; ``frames`` counts the frames fused.
+    ``decision`` is None when the track ended without one good frame; ``frames`` counts the frames fused. ``card_id`` is
+    the model's that its vectors are of; empty: the kiosk's.
     """
 
     track_id: int
@@ -94,6 +96,7 @@ class TrackChange:
     observed_at: datetime
     decision: Decision | None
     frames: int
+    card_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,6 +137,20 @@ class _Track:
         """The weighted mean of the good frames' vectors, at unit length: float32 (D,)."""
         mean = np.average(np.stack(self.vectors).astype(np.float64), axis=0, weights=self.weights)
         return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)
+
+
+class CameraPath(Protocol):
+    """What is done with the frames of one camera: `LivePath`, or what puts one in the place of another."""
+
+    @property
+    def reader(self) -> FaceReader:
+        """Who answers the questions of the next frame; asked once before its steps."""
+
+    def steps(self, frame: Frame) -> Steps[FrameResult]:
+        """See `LivePath`."""
+
+    def finish(self) -> tuple[TrackChange, ...]:
+        """See `LivePath`."""
 
 
 class LivePath:
@@ -241,7 +258,7 @@ class LivePath:
             track.decision = self._decision(track)
             return self._report(track_id, track)
         if not track.vectors and track.seen >= self._min_frames:
-            return TrackChange(track_id, track.face, track.seen_at, None, 0)
+            return TrackChange(track_id, track.face, track.seen_at, None, 0, self.reader.embedder.card.id)
         return None
 
     def _report(self, track_id: int, track: _Track) -> TrackChange | None:
@@ -250,7 +267,8 @@ class LivePath:
         if track.reported is not None and _RANK[outcome] <= _RANK[track.reported]:
             return None
         track.reported = outcome
-        return TrackChange(track_id, track.face, track.seen_at, track.decision, len(track.vectors))
+        card_id = self.reader.embedder.card.id
+        return TrackChange(track_id, track.face, track.seen_at, track.decision, len(track.vectors), card_id)
 
     def _decision(self, track: _Track) -> Decision:
         rule = self._rule()
@@ -261,7 +279,7 @@ class LivePath:
             return decide(candidates, rule, frames=len(track.vectors))
 
 
-def process_together(work: Sequence[tuple[LivePath, Frame]]) -> list[FrameResult]:
+def process_together(work: Sequence[tuple[CameraPath, Frame]]) -> list[FrameResult]:
     """The next frame of several cameras, each with its own path: one result per camera, in order.
 
     The results are those of each path by itself, up to rounding: what the paths of one reader ask for is answered
@@ -270,14 +288,15 @@ def process_together(work: Sequence[tuple[LivePath, Frame]]) -> list[FrameResult
     Raises:
         ValueError: a path appears twice.
     """
+    readers = [path.reader for path, _ in work]
     by_reader: dict[int, list[int]] = {}
-    for index, (path, _) in enumerate(work):
-        by_reader.setdefault(id(path.reader), []).append(index)
+    for index, reader in enumerate(readers):
+        by_reader.setdefault(id(reader), []).append(index)
     if len({id(path) for path, _ in work}) < len(work):
         raise ValueError("expected each path once, got one with two frames: a camera's frames follow one another")
     found: dict[int, FrameResult] = {}
     for indices in by_reader.values():
-        results = _in_step(work[indices[0]][0].reader, [work[i][0].steps(work[i][1]) for i in indices])
+        results = _in_step(readers[indices[0]], [work[i][0].steps(work[i][1]) for i in indices])
         found.update(zip(indices, results, strict=True))
     return [found[index] for index in range(len(work))]
 

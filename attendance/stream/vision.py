@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from attendance.kiosk import Kiosk, Sighting
-from attendance.pipeline import FrameResult, LivePath, TrackChange, TrackView, process_together
+from attendance.pipeline import CameraPath, FrameResult, TrackChange, TrackView, process_together
 from attendance.stream.frames import Captured, FrameQueues
 from attendance.stream.results import Results
 from attendance.stream.station import Station
@@ -38,7 +38,7 @@ class Lane:
     """A camera with its path and its kiosk."""
 
     station: Station
-    path: LivePath
+    path: CameraPath
     kiosk: Kiosk
     is_finished: bool = False
     _seen_since: dict[int, float] = field(default_factory=dict)

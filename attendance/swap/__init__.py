@@ -6,6 +6,7 @@ from attendance.swap.rotating import Rotator
 from attendance.swap.scores import PersonScores, ScoreChange, changes_of, scores_of
 from attendance.swap.sources import Photos
 from attendance.swap.switching import switch
+from attendance.swap.turning import Turner, TurningPath
 
 __all__ = [
     "PersonScores",
@@ -15,6 +16,8 @@ __all__ = [
     "Rereader",
     "Rotator",
     "ScoreChange",
+    "Turner",
+    "TurningPath",
     "Unmade",
     "Waiting",
     "changes_of",

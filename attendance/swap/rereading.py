@@ -25,7 +25,7 @@ _TOGETHER = 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """A picture (RGB uint8 (H, W, 3)) that a template was made of; ``face`` is known where a crop was kept."""
+    """A picture (RGB uint8 (H, W, 3)) that a template was made of; ``face`` where it is known already."""
 
     image: RGBImage
     face: Face | None = None
@@ -66,7 +66,7 @@ class Rereader:
         except ImageError as error:
             return error.reason, error.detail
         if picture is None:
-            return NO_SOURCE, "neither the photo nor a kept crop of it is there: give the folder that holds it"
+            return NO_SOURCE, "no photo with its SHA-256 is there: give the folder that holds it"
         if picture.face is not None:
             return picture
         faces = self._reader.detect([picture.image])[0]
