@@ -112,6 +112,27 @@ def test_somebody_who_comes_in_beside_another_is_found_within_the_interval() -> 
     assert all(sorted(s.ids) == [1, 2] for s in seen[both:])
 
 
+def test_somebody_who_comes_where_another_just_walked_is_found_within_two_frames() -> None:
+    watch, _ = watch_with(30)
+    walker: list[Patch] = [(RED, (5 + 4 * i, 60, 50)) for i in range(60)]
+    # Where the red one's body was since the last search, but is not any more.
+    frames = [[w, (GREEN, (98, 115, 30))] if i >= 46 else [w] for i, w in enumerate(walker)]
+    seen = play(watch, frames)
+    both = next(i for i, s in enumerate(seen) if len(s.ids) == 2)
+    assert 46 <= both <= 48
+    assert all(sorted(s.ids) == [1, 2] for s in seen[both:])
+
+
+def test_a_face_hidden_for_some_frames_keeps_its_id() -> None:
+    watch, _ = watch_with()
+    frames: list[list[Patch]] = [[] if 20 <= i < 26 else [(RED, (10 + 3 * i, 60, 70))] for i in range(60)]
+    seen = play(watch, frames)
+    assert all(s.ids == (1,) for s in seen[:20])
+    assert all(s.ids == () for s in seen[20:26])
+    assert all(s.ids == (1,) for s in seen[28:])
+    assert not any(s.ended for s in seen)
+
+
 def test_one_who_stands_still_keeps_the_track_for_ever() -> None:
     watch, _ = watch_with()
     assert all(s.ids == (1,) for s in play(watch, [[(RED, (100, 60, 80))]] * 120))
