@@ -15,6 +15,7 @@ from tqdm import tqdm
 from lab.data.loading import Batch, TrainingFaces, training_batches
 from lab.data.samplers import Place, Sampler
 from lab.train.checkpoint import Progress, State, load_checkpoint
+from lab.train.compiling import compiled
 from lab.train.distil import Distil
 from lab.train.ema import Ema
 from lab.train.faces import Faces, open_faces, sampler_of
@@ -180,10 +181,7 @@ def _ready(run: Run, stage: Stage) -> nn.Module:
     net.train()
     if run.processes.world > 1:
         net = DistributedDataParallel(net)
-    if not run.recipe.compile:
-        return net
-    compiled: nn.Module = torch.compile(net)  # type: ignore[assignment]
-    return compiled
+    return compiled(net, run.processes.device) if run.recipe.compile else net
 
 
 def _teacher(run: Run, stage: Stage) -> tuple[nn.Module, nn.Module | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +17,7 @@ from attendance.app import App
 from attendance.cli.main import main
 from attendance.ledger.sqlite import SqliteLedger
 from attendance.types import Direction, Punch
-from tests.building import FakeApp, colour_of, photo
+from tests.building import FakeApp, Site, colour_of, photo
 from tests.fakes import MORNING, person
 
 RED, GREEN, BLUE = (colour_of(number) for number in (0, 1, 2))
@@ -67,13 +68,31 @@ def run(store: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     return call
 
 
-@pytest.fixture
-def enrolled(run: Run, tmp_path: Path) -> Run:
-    """The same, with red and green enrolled from a photo each."""
+@pytest.fixture(scope="session")
+def red_and_green(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``store``, in which red and green are enrolled from ``red.png`` and ``green.png`` beside it."""
+    folder = tmp_path_factory.mktemp("enrolled")
     for name, colour in (("red", RED), ("green", GREEN)):
-        made = run("enrol", name, photo(tmp_path / f"{name}.png", colour))
-        assert made.code == 0, made.err
+        words = ["enrol", name, str(photo(folder / f"{name}.png", colour)), "--store", str(folder / "store"), "--quiet"]
+        assert exit_code_of(lambda words=words: main(words, make_app=FakeApp)) == 0  # type: ignore[misc]
+    return folder
+
+
+@pytest.fixture
+def enrolled(run: Run, red_and_green: Path, store: Path, tmp_path: Path) -> Run:
+    """The same, with red and green enrolled from a photo each: a copy, since enrolling takes longer than most tests."""
+    shutil.copytree(red_and_green, tmp_path, dirs_exist_ok=True)
+    assert store.is_dir()
     return run
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """Two people with two photos each."""
+    site = Site(tmp_path)
+    for name, colour in (("p1/a.png", RED), ("p1/b.png", RED), ("p2/a.png", GREEN), ("p2/b.png", GREEN)):
+        site.photo(name, colour)
+    return site
 
 
 def open_ledger(store: Path, *, zone: str = "UTC") -> SqliteLedger:

@@ -68,6 +68,15 @@ def require_falling(losses: list[float]) -> None:
     assert np.mean(losses[-3:]) < 0.7 * np.mean(losses[:3])
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="hardware: no CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_graphics_card_learns_too(precision: str, folder: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe(folder, precision=precision, class_rate=0.5, channels_last=True, device="cuda", **EVERYBODY)
+    train(recipe, out=tmp_path / "run")
+    losses = losses_of(tmp_path / "run")
+    assert sum(losses[-3:]) < sum(losses[:3])
+
+
 @pytest.mark.parametrize(("precision", "class_rate"), [("bf16", 1.0), ("fp16", 0.5)])
 def test_half_precision_learns_too(precision: str, class_rate: float, folder: Path, tmp_path: Path) -> None:
     recipe = tiny_recipe(folder, precision=precision, class_rate=class_rate, channels_last=True, **EVERYBODY)

@@ -13,6 +13,7 @@ from torch import nn
 
 from attendance.errors import UsageError
 from lab.nets.mobilefacenet import MobileFaceNet
+from lab.train.compiling import compiled
 from lab.train.distil import angle_loss, distance_loss, feature_loss
 from lab.train.ema import Ema
 from lab.train.objective import Objective
@@ -236,3 +237,25 @@ def test_verification_of_all_pairs() -> None:
     assert figures == {"auc": 1.0, "eer": 0.0, "tar_at_far": {}, "pairs": 6}
     ten = verification(np.tile(scores, 10), np.tile(same, 10), np.repeat(np.arange(10), 6))
     assert ten["accuracy"] == 1.0 and ten["tar_at_far"] == {"1e-1": 1.0}
+
+
+def test_a_network_is_compiled_where_the_machine_can(caplog: pytest.LogCaptureFixture) -> None:
+    net, device = torch.nn.Linear(2, 2), torch.device("cpu")
+    wrapped: list[object] = []
+
+    def compiler(what: Any) -> Any:
+        wrapped.append(what)
+        return torch.nn.Sequential(what) if isinstance(what, torch.nn.Module) else what
+
+    made = compiled(net, device, compiler=compiler)
+    assert isinstance(made, torch.nn.Sequential) and made[0] is net and wrapped[-1] is net
+    assert caplog.text == ""
+
+    def nothing(_: Any) -> Any:
+        def call(*_: Any) -> Any:
+            raise RuntimeError("no C++ compiler\nwas found")
+
+        return call
+
+    assert compiled(net, device, compiler=nothing) is net
+    assert "the network runs as it is: no C++ compiler was found" in caplog.text
