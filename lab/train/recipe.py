@@ -174,9 +174,7 @@ class Recipe(Section):
     class_rate: Share = Field(default=1.0, gt=0.0, description="share of the classes drawn at a step (Partial FC)")
     precision: Precision = Field(default="fp32", description="of the network's products")
     channels_last: bool = Field(default=False, description="memory order that graphics cards read faster")
-    compile: bool = Field(
-        default=False, description="torch.compile the network; as it is, with a warning, where the machine cannot"
-    )
+    compile: bool = Field(default=False, description="torch.compile the network, where the machine can")
     ema: Share | None = Field(default=None, gt=0.0, lt=1.0, description="decay of the weights' running mean, if kept")
     sync_batch_norm: bool = Field(default=False, description="batch statistics over all processes")
     device: str = Field(default="auto", description="auto takes a graphics card where there is one; cpu, cuda")

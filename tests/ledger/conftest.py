@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+from pymongo import monitoring
 
 from attendance.ledger.mongo import MongoLedger
 from attendance.ledger.port import Ledger
 from attendance.ledger.sqlite import SqliteLedger
 from attendance.types import AttendanceRow, Consent, Direction, Person, Punch, Template
-from tests.ledger.server import fresh_database, stop_shared_server
+from tests.ledger.server import Server, fresh_database, stop_shared_server
 
 Opener = Callable[..., Ledger]
 
@@ -49,6 +51,44 @@ def _stopped_at_the_end() -> Iterator[None]:
 def mongo_url(tmp_path: Path) -> str:
     """An empty database on the shared server, or on the one that MONGODB_URL names."""
     return fresh_database(tmp_path)
+
+
+class Heard(monitoring.CommandListener):
+    """Every command that is sent while somebody listens."""
+
+    def __init__(self) -> None:
+        self.commands: list[dict[str, Any]] | None = None
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        if self.commands is not None and event.command_name in COLLECTION_COMMANDS:
+            self.commands.append(dict(event.command))
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        """Not looked at."""
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        """Not looked at."""
+
+
+COLLECTION_COMMANDS = ("find", "insert", "update", "delete", "aggregate", "distinct", "count", "findAndModify")
+HEARD = Heard()
+monitoring.register(HEARD)
+
+
+@pytest.fixture
+def heard() -> Iterator[list[dict[str, Any]]]:
+    found: list[dict[str, Any]] = []
+    HEARD.commands = found
+    yield found
+    HEARD.commands = None
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Server]:
+    """A server that a test may kill; it ends with the test, without ceremony."""
+    server = Server(tmp_path / "server")
+    yield server
+    server.kill()
 
 
 @pytest.fixture(params=sorted(FACTORIES))
@@ -180,3 +220,10 @@ def _row(punch: Punch, cooldown_s: float, zone: ZoneInfo | None, names: Mapping[
         rules=f"v1 cooldown={cooldown_s:g} zone={'UTC (site not configured)' if zone is None else zone}",
         time_zone="UTC" if zone is None else str(zone),
     )
+
+
+def in_threads(work: Callable[[int], object], count: int) -> None:
+    """Run ``work(0..count-1)`` at once; the first error of any is raised."""
+    with ThreadPoolExecutor(count) as pool:
+        for future in [pool.submit(work, number) for number in range(count)]:
+            future.result()

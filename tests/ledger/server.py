@@ -101,7 +101,7 @@ def shared_server() -> str:
 def stop_shared_server() -> None:
     while _shared:
         server = _shared.pop()
-        server.stop()
+        server.kill()
         shutil.rmtree(server.folder.parent)
 
 
