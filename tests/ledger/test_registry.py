@@ -110,7 +110,8 @@ def test_a_server_of_schema_version_1_moves_up() -> None:
             db["cameras"].insert_one({"_id": "of version 1", "anything": True})
             db["cameras"].delete_many({})
             assert schema.upgrade(db, now=NOW) == 1
-            assert [each["_id"] for each in db["schema"].find().sort("_id", 1)] == list(range(1, len(schema.MIGRATIONS) + 1))
+            made = [each["_id"] for each in db["schema"].find().sort("_id", 1)]
+            assert made == list(range(1, len(schema.MIGRATIONS) + 1))
             with pytest.raises(WriteError):
                 db["cameras"].insert_one({"_id": "door", "anything": True})
             db["cameras"].insert_one({"_id": "door", "version": 1, **DOOR})
