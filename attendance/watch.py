@@ -44,7 +44,7 @@ CROSSING_EVERY = 2
 MOST_UNCONFIRMED = 3
 """A track whose place was searched so often in vain is followed no further."""
 
-MOST_WAIT = 1
+MOST_WAIT = 2
 """Frames to wait at most between searches of unexplained changes that found nothing new."""
 
 MOVING_SHARE = 0.5
@@ -286,7 +286,7 @@ class Watch:
         return explained
 
     def _unexplained(self, cells: Mask) -> list[Region]:
-        """Where something may be new; after searches in vain only on every second, third, ... frame."""
+        """Where something may be new; after searches in vain only on every second and then every third frame."""
         regions = self._motion.regions(cells, least_cells=LEAST_CELLS)
         if not regions:
             self._in_vain = self._waited = 0

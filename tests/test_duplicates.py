@@ -45,7 +45,7 @@ def slow_score(newcomer: Float32, people: dict[str, list[Float32]]) -> tuple[str
     means = {who: total / np.linalg.norm(total) for who, total in totals.items()}
     cosines = sorted(((float(mean @ newcomer), who) for who, mean in means.items()), reverse=True)
     nearest = cosines[0][1]
-    crowd = max(float(means[nearest] @ mean) for who, mean in means.items() if who != nearest)
+    crowd = max(float(np.dot(means[nearest], mean)) for who, mean in means.items() if who != nearest)
     everybody = float(np.mean([float(mean @ newcomer) for who, mean in means.items() if who != nearest]))
     lead = cosines[0][0] - cosines[1][0]
     return nearest, RULE.score(cosines[0][0], lead=lead, crowd=crowd, everybody=everybody)

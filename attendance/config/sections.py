@@ -206,7 +206,7 @@ class TrackSection(_Section):
         default=10, ge=1, description="Good frames fused; a decided track is embedded no further."
     )
     detect_every: Whole = Field(
-        default=8,
+        default=10,
         ge=1,
         le=100,
         description="Frames between searches for faces where all is explained; 1 searches every frame.",
