@@ -77,7 +77,8 @@ def test_times_are_told_as_count_mean_and_the_slowest_twentieth_of_the_last_thou
     telemetry.time_to_record(2.0, since_capture_s=0.25)
     times = telemetry.times()
     assert set(times) == {"detect", TO_PUNCH}
-    assert (times["detect"].count, times["detect"].mean_s) == (3000, pytest.approx(1.4995))
+    assert times["detect"].count == 3000
+    assert times["detect"].mean_s == pytest.approx(1.4995)
     assert times["detect"].p95_s == pytest.approx(2.950)
     assert (times[TO_PUNCH].count, times[TO_PUNCH].p95_s) == (1, 0.25)
     assert value(telemetry, "attendance_time_to_record_seconds_count") == 2
