@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo
 
 from attendance.config import CameraSection, Settings
-from attendance.errors import GalleryDamagedError, LedgerUnavailableError, ModelError, ModelMismatchError, UsageError
+from attendance.errors import (
+    GalleryDamagedError,
+    LedgerError,
+    LedgerUnavailableError,
+    ModelError,
+    ModelMismatchError,
+    UsageError,
+)
 from attendance.ledger.opening import ledger_url, open_ledger, registered_zones
 from attendance.ledger.port import Ledger
 from attendance.search.chroma import ChromaStore, GraphSettings, ServerStore
@@ -130,12 +137,15 @@ class App:
 
     @cached_property
     def noted(self) -> Space | None:
-        """Which templates the ledger says are in force; None where it was never noted. Else the last mirror's."""
+        """Which templates the ledger says are in force; None where it was never noted.
+
+        Where it cannot be read, the last mirror's: whoever needs the ledger itself is told by it what is wrong.
+        """
         if not self.has_ledger:
             return None
         try:
             text = self.ledger.template_revision().space
-        except LedgerUnavailableError:
+        except LedgerError:
             from attendance.kept_mirror import load_kept
 
             kept = load_kept(self.store / "mirror")
