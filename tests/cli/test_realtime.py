@@ -366,8 +366,10 @@ def test_logs_hold_no_names(live: Run, store: Path, tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize("key", ["q", "Escape"])
 def test_the_window_shows_and_closes_by_key(live: Run, store: Path, tmp_path: Path, long_film: Path, key: str) -> None:
     read_end, write_end = os.pipe()
-    display = subprocess.Popen(["Xvfb", "-displayfd", str(write_end), "-screen", "0", "800x600x24", "-nolisten", "tcp"],
-                               pass_fds=[write_end], stderr=subprocess.DEVNULL)  # fmt: skip
+    # -noreset: without it the server starts anew whenever its last client leaves, as each xdotool does, and refuses
+    # whoever connects at that moment.
+    display = subprocess.Popen(["Xvfb", "-displayfd", str(write_end), "-screen", "0", "800x600x24", "-nolisten", "tcp",
+                                "-noreset"], pass_fds=[write_end], stderr=subprocess.DEVNULL)  # fmt: skip
     try:
         os.close(write_end)
         with os.fdopen(read_end) as told:
