@@ -25,18 +25,19 @@ from attendance.app import App
 from attendance.camera import Camera, Health, open_camera, source_kind
 from attendance.cli.base import EXIT_FAILURE, EXIT_OK, AppFactory, Context, new_parser, run
 from attendance.cli.configured import KIOSK_TIMEOUT_S, is_on_server, kept_folder, kiosk_context, plain
+from attendance.cli.recognising import Directory, Recognising, path_of, turner_of
 from attendance.cli.screen import Screen
 from attendance.cli.station import Stop, health_json, lane_json, note_of, total_of
 from attendance.config import CameraSection, Layer
-from attendance.errors import LedgerUnavailableError, UsageError
+from attendance.errors import UsageError
 from attendance.events import Event, EventLog, format_utc
 from attendance.heartbeat import Heartbeat
 from attendance.images import read_photo
 from attendance.kept_mirror import MirrorKeeper
 from attendance.kiosk import Identifiers, Kiosk, Place, Summary
 from attendance.mirror import MirrorFollower
-from attendance.search.port import Gallery
 from attendance.stream import Lane, Limits, Station, Stats, Stream
+from attendance.swap import Turner
 from attendance.types import EventKind, RGBImage
 from attendance.window import Window
 
@@ -129,7 +130,7 @@ class _Programme:
             lanes = [
                 Lane(
                     station,
-                    self.app.live_path(self.gallery, people=lambda: self.follower.people),
+                    path_of(self.turner),
                     self.kiosk(section, events),
                 )
                 for station, section in zip(stations, sections, strict=True)
@@ -178,7 +179,7 @@ class _Programme:
             if several
             else {"camera": health_json(lanes[0].station.health)}
         )
-        result = {**total.to_json(), "model": self.app.card.id, **cameras, "stats": stats.to_json()}
+        result = {**total.to_json(), "model": self.turner.current.app.card.id, **cameras, "stats": stats.to_json()}
         self.context.write_json(result)
         return EXIT_FAILURE if failed or total.failed else EXIT_OK
 
@@ -201,36 +202,33 @@ class _Programme:
             print(stats.table(), file=sys.stderr, flush=True)
 
     @cached_property
-    def follower(self) -> MirrorFollower:
-        """The mirror, kept on disk where the ledger lies on a server that may be away."""
+    def turner(self) -> Turner[Recognising]:
+        """What recognises; its mirror is kept on disk where the ledger lies on a server that may be away."""
         settings = self.context.settings
         keeper = MirrorKeeper(kept_folder(settings), layers=plain(self.layers)) if is_on_server(settings) else None
-        follower = self.app.follower(keeper=keeper)
-        self.app.telemetry.follow(lambda: follower.health.age_s)
-        return follower
+        turner = turner_of(self.app, keeper=keeper, tell=self.say)
+        self.app.telemetry.follow(lambda: turner.current.follower.health.age_s)
+        return turner
 
-    @cached_property
-    def gallery(self) -> Gallery:
-        """Who answers lookups; the mirror alone where the ledger cannot say whose the server's gallery is."""
-        try:
-            return self.app.live_gallery(self.follower)
-        except LedgerUnavailableError as error:
-            _log.warning("the mirror alone answers lookups until the next start, because: %s", error)
-            return self.follower.mirror
+    @property
+    def follower(self) -> MirrorFollower:
+        """Who follows the ledger at present."""
+        return self.turner.current.follower
 
     @contextmanager
     def noting(self, lanes: Sequence[Lane]) -> Iterator[None]:
         """Note this kiosk's health in the ledger meanwhile."""
-        section, follower = self.context.settings.kiosk, self.follower
+        section, turner = self.context.settings.kiosk, self.turner
 
         def look() -> dict[str, Any]:
+            follower = turner.current.follower
             people, templates = follower.mirror.counts()
             self.app.telemetry.gallery(people=people, templates=templates, revision=follower.revision)
             self.app.telemetry.ledger_up(not self.app.reaching_ledger.is_away)
             summaries = [lane.kiosk.summary for lane in lanes]
             return {
                 "release": __version__,
-                "card_id": self.app.card.id,
+                "card_id": turner.current.app.card.id,
                 "template_revision": follower.revision,
                 "punches": sum(each.kinds[kind] for each in summaries for kind in (EventKind.PUNCH, EventKind.REPEAT)),
                 "not_recorded": sum(each.not_recorded for each in summaries),
@@ -241,12 +239,13 @@ class _Programme:
             self.app.reaching_ledger, section.name, run=uuid.uuid4().hex, look=look, now=_now, every_s=section.health_s
         )
         heartbeat.start()
+        turner.start()
         try:
             yield
         finally:
             heartbeat.stop()
             # Before the ledger is closed, which may have been opened after the follower was begun.
-            follower.stop()
+            turner.stop()
 
     def open(self, section: CameraSection) -> AbstractContextManager[Camera]:
         """Open a camera; SourceError where it cannot be."""
@@ -274,7 +273,7 @@ class _Programme:
         """The kiosk of one camera."""
         return Kiosk(
             self.app.reaching_ledger,
-            directory=self.follower,
+            directory=Directory(self.turner),
             place=self.app.place(section),
             card_id=self.app.card.id,
             events=events,
@@ -291,10 +290,11 @@ class _Programme:
     def banner(self, camera: Camera, start: datetime | None) -> str:
         """The first line: what is watched, with which model, among how many people."""
         people, templates = self.follower.mirror.counts()
-        rule = self.app.rule(self.follower.mirror)()
+        app = self.turner.current.app
+        rule = app.rule(self.follower.mirror)()
         begin = "" if start is None else f" from {format_utc(start)}"
         return (
-            f"{camera.source}{begin}; {self.app.embedder.describe()}; {people} people, {templates} templates; "
+            f"{camera.source}{begin}; {app.protected_embedder.describe()}; {people} people, {templates} templates; "
             f"threshold {rule.threshold:.3f}, margin {rule.margin:.3f}"
         )
 
