@@ -31,7 +31,13 @@ def read_noise(paths: Sequence[Path]) -> set[str]:
 
 
 def judge_distractors(
-    probes: Float32, people: np.ndarray, distractors: Float32, *, resamples: int = 100, seed: int = 0
+    probes: Float32,
+    people: np.ndarray,
+    distractors: Float32,
+    *,
+    resamples: int = 100,
+    seed: int = 0,
+    counts: ScoreCounts | None = None,
 ) -> dict[str, Any]:
     """``rank1`` and ``tar_at_far`` against so many distractors, with 95 % intervals over the probes' people.
 
@@ -41,6 +47,7 @@ def judge_distractors(
         distractors: float32 (M, D) of unit length, of nobody among ``people``; compared some rows at a time.
         resamples: draws of people; the distractors stay.
         seed: of the draws.
+        counts: empty; filled with the pairs, for who draws their curves.
     """
     first, second = _own_pairs(people)
     if len(first) == 0:
@@ -48,7 +55,7 @@ def judge_distractors(
     own = np.einsum("nd,nd->n", probes[first], probes[second]).astype(np.float64)
     read = np.asarray(probes.any(axis=1), dtype=bool)
     own[~(read[first] & read[second])] = metrics.FAILED
-    counts = ScoreCounts()
+    counts = ScoreCounts() if counts is None else counts
     counts.add(own, np.ones(len(own), dtype=bool), people[first], people[second])
     nearest = np.full(len(probes), metrics.FAILED)
     for start in range(0, len(distractors), ROWS):

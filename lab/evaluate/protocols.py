@@ -18,7 +18,7 @@ from lab.data.pairs_bin import PairsFile, read_pairs_bin
 from lab.evaluate.degrade import Degradation
 from lab.evaluate.distractors import judge_distractors, read_noise
 from lab.evaluate.identification import Listed, list_photos
-from lab.evaluate.report import write_report
+from lab.evaluate.report import write_counts, write_report
 from lab.evaluate.shared import Model, add_model_flags, open_model
 from lab.evaluate.streamed import ScoreCounts
 from lab.evaluate.templates import count_pairs, people_of_templates, read_protocol
@@ -27,6 +27,7 @@ from lab.read import Vectors, read_vectors
 
 BATCH = 64
 FOLDS = 10
+REPORT = "write figures and curves as one page"
 
 
 def add_protocols(commands: Any) -> None:
@@ -43,7 +44,7 @@ def add_protocols(commands: Any) -> None:
     published.add_argument(
         "--degrade-second", type=int, metavar="PX", help="shrink the second of each pair to so many pixels a side"
     )
-    published.add_argument("--report", type=Path, metavar="HTML", help="write figures and curves as one page")
+    published.add_argument("--report", type=Path, metavar="HTML", help=REPORT)
     published.add_argument("--model", metavar="ID", help="model to judge (model.id of the configuration)")
     templates = add_command(
         commands,
@@ -57,6 +58,7 @@ def add_protocols(commands: Any) -> None:
     templates.add_argument("--set", default="ijbc", dest="name", help="beginning of the lists' names (ijbc)")
     templates.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of the images")
     templates.add_argument("--resamples", type=int, default=100, metavar="N", help="draws for intervals (100)")
+    templates.add_argument("--report", type=Path, metavar="HTML", help=REPORT)
     add_model_flags(templates)
     distractors = add_command(
         commands,
@@ -69,6 +71,7 @@ def add_protocols(commands: Any) -> None:
     distractors.add_argument("--probes", type=Path, required=True, metavar="DIR", help="people with several photos")
     distractors.add_argument("--distractors", type=Path, required=True, metavar="DIR", help="photos of others")
     distractors.add_argument("--noise", type=Path, action="append", default=[], metavar="FILE", help="may be repeated")
+    distractors.add_argument("--report", type=Path, metavar="HTML", help=REPORT)
     add_model_flags(distractors)
 
 
@@ -122,6 +125,7 @@ def templates_command(arguments: argparse.Namespace, context: Context) -> None:
     images = sorted(set(protocol.images))
     with open_model(arguments, context) as model:
         read = _read(model, [folder / image for image in images], context)
+        model_id = model.card.id
     place = {image: index for index, image in enumerate(images)}
     vectors = read.vectors[[place[image] for image in protocol.images]]
     people = int(people_of_templates(protocol, np.unique(protocol.templates)).max()) + 1
@@ -133,6 +137,8 @@ def templates_command(arguments: argparse.Namespace, context: Context) -> None:
     result = {**counts.result(), "templates": len(np.unique(protocol.templates)), "failed_reads": len(read.failures)}
     context.say(f"{result['pairs']} pairs of {result['templates']} templates, {len(read.failures)} images not read")
     _say(context, result)
+    if arguments.report is not None:
+        write_counts(arguments.report, f"{model_id}: {arguments.name}", result, counts)
     context.write_json(result)
 
 
@@ -142,11 +148,15 @@ def distractors_command(arguments: argparse.Namespace, context: Context) -> None
     with open_model(arguments, context) as model:
         probes, people = _clean(model, arguments.probes, "--probes", noise=noise, context=context)
         others, _ = _clean(model, arguments.distractors, "--distractors", noise=noise, context=context)
+        model_id = model.card.id
     # Who cannot be read is taken for nobody: an unread distractor is no chance for a mistake.
-    result = judge_distractors(probes, people, others[others.any(axis=1)])
+    counts = ScoreCounts()
+    result = judge_distractors(probes, people, others[others.any(axis=1)], counts=counts)
     context.say(f"{result['probes']} pairs of photos against {result['distractors']} distractors")
     context.say(f"rank 1 {result['rank1']:.4f}")
     _say(context, result)
+    if arguments.report is not None:
+        write_counts(arguments.report, f"{model_id}: {arguments.distractors.name}", result, counts)
     context.write_json(result)
 
 

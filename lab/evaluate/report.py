@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from attendance import metrics
 from attendance.errors import StoreError
+from lab.evaluate.streamed import ScoreCounts
 
 Judged = tuple[dict[str, Any], metrics.Floats, np.ndarray]
 """A result, the cosines (N,) and the truth (N,) that it was taken of."""
@@ -23,6 +24,7 @@ Judged = tuple[dict[str, Any], metrics.Floats, np.ndarray]
 STYLE = (
     "body{font:16px sans-serif;max-width:60em;margin:2em auto}td,th{padding:.2em 1em;text-align:left}img{width:100%}"
 )
+PAIRS = "ROC, DET and histogram of the cosines"
 BINS = 80
 POINTS = 60
 
@@ -47,8 +49,17 @@ def write_report(path: Path, title: str, judged: Sequence[Judged]) -> None:
     Raises:
         StoreError: it cannot be written.
     """
-    words = "ROC, DET and histogram of the cosines"
-    _write_page(path, title, [(result, draw_pairs(scores, same), words) for result, scores, same in judged])
+    _write_page(path, title, [(result, draw_pairs(scores, same), PAIRS) for result, scores, same in judged])
+
+
+def write_counts(path: Path, title: str, result: dict[str, Any], counts: ScoreCounts) -> None:
+    """`write_report` of pairs that were counted in bins.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    middles, same, numbers = counts.binned()
+    _write_page(path, title, [(result, draw_pairs(middles, same, numbers=numbers), PAIRS)])
 
 
 def write_searches(path: Path, title: str, judged: Sequence[tuple[dict[str, Any], Searched]]) -> None:
@@ -99,20 +110,27 @@ def picture(figure: Figure, words: str) -> str:
     return f'<img alt="{html.escape(words)}" src="data:image/png;base64,{data}">'
 
 
-def draw_pairs(scores: metrics.Floats, same: np.ndarray) -> Figure:
-    """ROC with FAR in logarithms, DET, and a histogram of both kinds of pairs."""
-    curve = metrics.roc(scores, same)
+def draw_pairs(scores: metrics.Floats, same: np.ndarray, *, numbers: metrics.Floats | None = None) -> Figure:
+    """ROC with FAR in logarithms, DET, and a histogram of both kinds of pairs.
+
+    Args:
+        scores: (N,) cosines.
+        same: (N,) truth.
+        numbers: (N,) how many pairs each stands for; one by default.
+    """
+    counts = np.ones(len(scores)) if numbers is None else numbers
+    curve = metrics.roc(scores, same, weights=counts)
     figure = Figure(figsize=(12, 4), layout="constrained")
     roc, det, histogram = figure.subplots(1, 3)
-    lowest = 0.5 / max(int(np.count_nonzero(~same)), 1)
-    far, frr = np.maximum(curve.far, lowest), np.maximum(1.0 - curve.tar, 0.5 / max(int(np.count_nonzero(same)), 1))
+    far = np.maximum(curve.far, 0.5 / counts[~same].sum())
+    frr = np.maximum(1.0 - curve.tar, 0.5 / counts[same].sum())
     roc.step(far, curve.tar, where="post")
     roc.set(xscale="log", xlabel="false-accept rate", ylabel="true-accept rate", title="ROC", ylim=(0.0, 1.02))
     det.plot(far, frr)
     det.set(xscale="log", yscale="log", xlabel="false-accept rate", ylabel="false-reject rate", title="DET")
     edges = np.linspace(min(float(scores.min()), 0.0), 1.0, BINS + 1)
     for kind, name in ((same, "same person"), (~same, "different people")):
-        histogram.hist(scores[kind], bins=edges.tolist(), density=True, alpha=0.6, label=name)
+        histogram.hist(scores[kind], bins=edges.tolist(), weights=counts[kind], density=True, alpha=0.6, label=name)
     histogram.set(xlabel="cosine", title="cosines of pairs")
     histogram.legend()
     return figure

@@ -47,11 +47,15 @@ class ScoreCounts:
 
     def curve(self, draw: int | None = None) -> metrics.Roc:
         """The curve of all pairs, or of one draw."""
-        counts = self._counts[0 if draw is None else draw + 1]
+        middles, same, numbers = self.binned(draw)
+        return metrics.roc(middles, same, weights=numbers)
+
+    def binned(self, draw: int | None = None) -> tuple[metrics.Floats, np.ndarray, metrics.Floats]:
+        """Cosine and truth of every bin that holds a pair, and how many it holds in all or in one draw, (B,) each."""
         filled = np.flatnonzero(self._counts[0])
         bins = filled % BINS
         middles = np.where(bins == 0, metrics.FAILED, (bins + 0.5) / (BINS / 2) - 1.0)
-        return metrics.roc(middles, filled >= BINS, weights=counts[filled])
+        return middles, filled >= BINS, self._counts[0 if draw is None else draw + 1][filled]
 
     def result(self, level: float = 0.95) -> dict[str, Any]:
         """``auc``, ``eer``, ``tar_at_far`` where the pairs allow it, ``pairs``, and ``intervals`` of the draws."""

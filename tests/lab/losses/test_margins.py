@@ -282,6 +282,14 @@ def test_combined_is_the_other_three_at_its_corners() -> None:
         torch.testing.assert_close(combined, margin_of(name)(cosines, labels, norms))
 
 
+def test_combined_multiplies_adds_and_subtracts() -> None:
+    cosines, labels, norms = square(ANGLES)
+    logits = build_margin("combined", margins=(1.35, 0.2, 0.1))(cosines, labels, norms)
+    for i, label in enumerate(labels.tolist()):
+        expected = 64.0 * (math.cos(1.35 * math.acos(float(cosines[i, label])) + 0.2) - 0.1)
+        assert float(logits[i, label]) == pytest.approx(expected, abs=1e-9)
+
+
 def test_wrong_names_and_numbers_are_told() -> None:
     with pytest.raises(UsageError, match=r"got 'arcfac': there are n-softmax, sphereface, cosface"):
         build_margin("arcfac")
