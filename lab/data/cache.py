@@ -18,7 +18,7 @@ from attendance.types import RGBImage
 from lab.data.source import Source, Unread, fitted
 
 VERSION = 1
-CROPS, LABELS, ABOUT = "crops.npy", "labels.npy", "about.json"
+CROPS, LABELS, ABOUT, TARGETS = "crops.npy", "labels.npy", "about.json", "targets.npy"
 
 Progress = Callable[[Iterable[int]], Iterable[int]]
 
@@ -37,6 +37,8 @@ class CachedSource(Source):
         self.unread = tuple(Unread(*row) for row in about["unread"])
         self.fingerprint = about["key"]
         self.labels = np.load(folder / LABELS)
+        if (folder / TARGETS).exists():
+            self.targets = np.load(folder / TARGETS).astype(np.float32)
         self._crops: NDArray[np.uint8] | None = None
 
     def read(self, index: int, size_px: int) -> RGBImage:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from attendance.types import RGBImage
+from attendance.types import Float32, RGBImage
 from lab.data.augment import Augment, augment, draws
 from lab.data.samplers import Draw, Place, Sampler
 from lab.data.source import Ints, Source
@@ -27,26 +27,31 @@ PREFETCHED = 4
 
 
 class Batch(NamedTuple):
-    """``faces`` RGB uint8 (N, S, S, 3) and ``labels`` int64 (N,), still on the processor."""
+    """``faces`` RGB uint8 (N, S, S, 3) and ``labels`` int64 (N,), still on the processor.
+
+    ``targets`` (N, D) float32 are a teacher's embeddings of the faces, where the source keeps them.
+    """
 
     faces: Tensor
     labels: Tensor
+    targets: Tensor | None = None
 
 
-class TrainingFaces(Dataset[tuple[RGBImage, int]]):
-    """The faces of a source by `Draw`, varied, with their class."""
+class TrainingFaces(Dataset[tuple[RGBImage, int, Float32 | None]]):
+    """The faces of a source by `Draw`, varied, with their class and what a teacher made of them unvaried."""
 
     def __init__(self, source: Source, chosen: Ints, classes: Ints, *, size_px: int, how: Augment, seed: int) -> None:
         self.source, self.chosen, self.size_px, self.how, self.seed = source, chosen, size_px, how, seed
         self.labels = classes[source.labels[chosen]]
 
-    def __getitem__(self, draw: Draw) -> tuple[RGBImage, int]:
+    def __getitem__(self, draw: Draw) -> tuple[RGBImage, int, Float32 | None]:
         face = self.source.read(int(self.chosen[draw.index]), self.size_px)
         varied = augment(face, self.how, draws(self.seed, draw.epoch, draw.position))
-        return varied, int(self.labels[draw.index])
+        targets = self.source.targets
+        return varied, int(self.labels[draw.index]), None if targets is None else targets[self.chosen[draw.index]]
 
 
-class PlainFaces(Dataset[tuple[RGBImage, int]]):
+class PlainFaces(Dataset[tuple[RGBImage, int, Float32 | None]]):
     """Chosen faces of a source as they are, with their place among the chosen."""
 
     def __init__(self, source: Source, chosen: Ints, *, size_px: int) -> None:
@@ -55,15 +60,15 @@ class PlainFaces(Dataset[tuple[RGBImage, int]]):
     def __len__(self) -> int:
         return len(self.chosen)
 
-    def __getitem__(self, index: int) -> tuple[RGBImage, int]:
-        return self.source.read(int(self.chosen[index]), self.size_px), index
+    def __getitem__(self, index: int) -> tuple[RGBImage, int, Float32 | None]:
+        return self.source.read(int(self.chosen[index]), self.size_px), index, None
 
 
 def training_batches(
     faces: TrainingFaces, sampler: Sampler, start: Place, *, rank: int, world: int, workers: int, pinned: bool
 ) -> Generator[Batch, None, None]:
     """Batches from ``start`` on, for ever, the same whoever reads them: workers only change how soon they come."""
-    loader: DataLoader[tuple[RGBImage, int]] = DataLoader(
+    loader: DataLoader[tuple[RGBImage, int, Float32 | None]] = DataLoader(
         faces,
         batch_sampler=_Draws(sampler, start, rank, world),
         collate_fn=_collated,
@@ -78,7 +83,7 @@ def training_batches(
 
 def plain_batches(faces: PlainFaces, *, batch_size: int, workers: int = 0) -> Iterator[Batch]:
     """All faces once, in order; ``labels`` are their places."""
-    loader: DataLoader[tuple[RGBImage, int]] = DataLoader(
+    loader: DataLoader[tuple[RGBImage, int, Float32 | None]] = DataLoader(
         faces,
         batch_size=batch_size,
         collate_fn=_collated,
@@ -110,9 +115,11 @@ class _Draws:
         return self.sampler.draws(self.start, rank=self.rank, world=self.world)
 
 
-def _collated(rows: Sequence[tuple[RGBImage, int]]) -> Batch:
-    faces = torch.from_numpy(np.stack([face for face, _ in rows]))
-    return Batch(faces, torch.tensor([label for _, label in rows], dtype=torch.int64))
+def _collated(rows: Sequence[tuple[RGBImage, int, Float32 | None]]) -> Batch:
+    faces = torch.from_numpy(np.stack([face for face, _, _ in rows]))
+    labels = torch.tensor([label for _, label, _ in rows], dtype=torch.int64)
+    targets = [target for _, _, target in rows if target is not None]
+    return Batch(faces, labels, torch.from_numpy(np.stack(targets)) if targets else None)
 
 
 def _begin_worker(_: int) -> None:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from attendance.types import RGBImage
+from attendance.types import Float32, RGBImage
 
 Ints = NDArray[np.int64]
 Scalar = int | float | str | bool
@@ -34,6 +34,8 @@ class Source(ABC):
     people: tuple[str, ...]
     labels: Ints
     fingerprint: str
+    targets: Float32 | None = None
+    """(N, D) what a teacher makes of the faces, where it was asked before."""
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -40,19 +40,30 @@ class Block(nn.Module):
 class IResNet(nn.Module):
     """ArcFace's residual network (Deng et al. 2018, section 3.1; blocks of Han et al. 2017) with the head BN, FC, BN.
 
-    Keys are those of InsightFace's PyTorch checkpoints (``features`` is the last BN, whose weight stays at 1).
+    Keys are those of InsightFace's PyTorch checkpoints (``features`` is the last BN, whose weight stays at 1). For
+    small experiments ``width`` multiplies all channels and ``most_blocks`` bounds the blocks of a stage.
     """
 
-    def __init__(self, layers: int = 50, *, dimension: int = DIMENSION, input_px: int = 112) -> None:
+    def __init__(
+        self,
+        layers: int = 50,
+        *,
+        dimension: int = DIMENSION,
+        input_px: int = 112,
+        width: float = 1.0,
+        most_blocks: int | None = None,
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, WIDTHS[0], 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(WIDTHS[0])
-        self.prelu = nn.PReLU(WIDTHS[0])
-        inputs = (WIDTHS[0], *WIDTHS)
-        stages = [_stage(inputs[i], WIDTHS[i], blocks=blocks) for i, blocks in enumerate(DEPTHS[layers])]
+        widths = [round(width * channels) for channels in WIDTHS]
+        depths = [blocks if most_blocks is None else min(blocks, most_blocks) for blocks in DEPTHS[layers]]
+        self.conv1 = nn.Conv2d(3, widths[0], 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(widths[0])
+        self.prelu = nn.PReLU(widths[0])
+        inputs = (widths[0], *widths)
+        stages = [_stage(inputs[i], widths[i], blocks=blocks) for i, blocks in enumerate(depths)]
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
-        self.bn2 = nn.BatchNorm2d(WIDTHS[-1])
-        self.fc = nn.Linear(WIDTHS[-1] * (input_px // STRIDE) ** 2, dimension)
+        self.bn2 = nn.BatchNorm2d(widths[-1])
+        self.fc = nn.Linear(widths[-1] * (input_px // STRIDE) ** 2, dimension)
         self.features = nn.BatchNorm1d(dimension)
         self.features.weight.requires_grad = False
         for module in self.modules():

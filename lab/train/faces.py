@@ -11,7 +11,7 @@ import numpy as np
 from attendance.align import arcface_112
 from attendance.detect.port import Detector
 from attendance.errors import SourceError
-from lab.data.cache import cached
+from lab.data.cache import ABOUT, CachedSource, cached
 from lab.data.folder import FaceCutter, FolderSource
 from lab.data.pairs_bin import PairsFile, read_pairs_bin
 from lab.data.recordio import RecordSource
@@ -41,7 +41,7 @@ def open_faces(data: Data, processes: Processes, *, seed: int, progress: Progres
         UsageError: they cannot be read, or are too few.
     """
     source, unread = _source(data), 0
-    if data.cache is not None:
+    if data.cache is not None and data.kind != "crops":
         if processes.first:
             cached(source, data.cache, size_px=data.input_px, progress=progress)
         processes.wait()
@@ -50,7 +50,7 @@ def open_faces(data: Data, processes: Processes, *, seed: int, progress: Progres
     split = split_people(
         source.people,
         source.labels,
-        seed=seed,
+        seed=seed if data.split_seed is None else data.split_seed,
         most_people=data.people,
         validation_photos=data.validation_photos,
         strangers=data.strangers,
@@ -87,7 +87,15 @@ def _pairs(path: Path) -> PairsFile:
 def _source(data: Data) -> Source:
     if data.kind == "record":
         return RecordSource(data.path)
+    if data.kind == "crops":
+        return _crops(data.path)
     return FolderSource(data.path, cut=None if data.aligned else FaceCutter(arcface_112(), _detector))
+
+
+def _crops(folder: Path) -> CachedSource:
+    if not (folder / ABOUT).is_file():
+        raise SourceError(f"{folder}: expected crops as a cache keeps them ({ABOUT}); make them, or name another")
+    return CachedSource(folder)
 
 
 def _detector() -> Detector:

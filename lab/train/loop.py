@@ -10,14 +10,16 @@ from lab.train.checkpoint import save_checkpoint
 from lab.train.optimise import set_rates
 from lab.train.processes import joined
 from lab.train.recipe import Recipe
-from lab.train.run import Course, Run, distilled, open_course, open_run
+from lab.train.run import Course, Run, distilled, open_course, open_run, taught_by
 from lab.train.run_folder import WEIGHTS, RunFolder
 from lab.train.schedule import rate_factor
 from lab.train.stopping import StopRequest
 from lab.train.weights import save_weights
 
 
-def train(recipe: Recipe, *, out: Path, resume: bool = False, quiet: bool = True) -> dict[str, Any]:
+def train(
+    recipe: Recipe, *, out: Path, resume: bool = False, quiet: bool = True, stop_at: float | None = None
+) -> dict[str, Any]:
     """Run a recipe.
 
     Args:
@@ -26,6 +28,7 @@ def train(recipe: Recipe, *, out: Path, resume: bool = False, quiet: bool = True
             result.json.
         resume: go on from the last checkpoint there; from the beginning where there is none.
         quiet: no progress bar.
+        stop_at: a time of ``time.monotonic()`` from which it counts as asked to stop.
 
     Returns:
         ``steps`` done, ``stopped`` (asked to, before the end), ``loss`` of the last step, ``figures`` of the last
@@ -35,7 +38,7 @@ def train(recipe: Recipe, *, out: Path, resume: bool = False, quiet: bool = True
         UsageError: a recipe whose parts do not fit together, or faces that cannot be read.
         DivergedError: the loss is no number any more.
     """
-    with joined(recipe.device) as processes, StopRequest() as stop:
+    with joined(recipe.device) as processes, StopRequest(stop_at) as stop:
         folder = RunFolder(out, recipe, processes, resume=resume)
         try:
             run = open_run(recipe, processes, folder, stop, hidden=quiet or not processes.first)
@@ -63,7 +66,7 @@ def _train_stage(run: Run, course: Course) -> bool:
 
         with run.autocast():
             embeddings = course.net(faces)
-            taught = None if course.teacher is None else course.teacher(faces)
+            taught = taught_by(course, batch, faces)
         value = run.objective(course.number, embeddings, labels, step=step)
         terms = {**value.terms, **distilled(course, embeddings, taught)}
         loss = sum(terms.values(), start=value.loss.new_zeros(()))

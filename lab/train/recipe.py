@@ -30,8 +30,10 @@ class Network(Section):
 class Data(Section):
     """Where the faces lie, and which of them are held out."""
 
-    path: Path = Field(description="a folder of people, or a train.rec beside its train.idx")
-    kind: Literal["folder", "record"] = Field(default="folder", description="folder of people, or a training file")
+    path: Path = Field(description="a folder of people, a train.rec beside its train.idx, or a folder of crops")
+    kind: Literal["folder", "record", "crops"] = Field(
+        default="folder", description="folder of people; training file; crops as a cache keeps them, with targets.npy"
+    )
     aligned: bool = Field(default=True, description="the photos of a folder are crops already; false: cut the faces")
     input_px: Many = Field(default=112, description="side of the faces, pixels")
     cache: Path | None = Field(
@@ -42,6 +44,9 @@ class Data(Section):
         default=0, description="photos held out of each known person"
     )
     strangers: Share = Field(default=0.0, lt=1.0, description="share of the people held out altogether")
+    split_seed: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="who is held out, whatever the seed; the recipe's seed by default"
+    )
     verify: tuple[Path, ...] = Field(default=(), description="verification sets (.bin) that judge the run")
     sampler: Literal["shuffled", "balanced", "people"] = Field(
         default="shuffled", description="every face once; every person equally often; people with some photos each"
@@ -53,7 +58,7 @@ class Data(Section):
     def _kinds(self) -> Self:
         if self.kind == "folder" and self.cache is None:
             raise ValueError("cache: expected a folder, since photos of a folder are read once and kept; got null")
-        if self.kind == "record" and not self.aligned:
+        if self.kind != "folder" and not self.aligned:
             raise ValueError("aligned: a training file holds crops; expected true")
         return self
 
@@ -121,7 +126,9 @@ class Schedule(Section):
 class Distillation(Section):
     """What a larger network teaches besides the losses."""
 
-    teacher: Network = Field(description="a network with weights; it does not learn")
+    teacher: Network | None = Field(
+        default=None, description="a network with weights, which does not learn; null: the targets beside the crops"
+    )
     feature: Amount = Field(default=0.0, description="weight of 1 - cos(student, teacher)")
     distance: Amount = Field(default=0.0, description="weight of the faces' distances among each other")
     angle: Amount = Field(default=0.0, description="weight of the angles of any three faces")
@@ -130,7 +137,7 @@ class Distillation(Section):
     def _something(self) -> Self:
         if self.feature == self.distance == self.angle == 0.0:
             raise ValueError("expected a weight above 0 for feature, distance or angle")
-        if self.teacher.weights is None:
+        if self.teacher is not None and self.teacher.weights is None:
             raise ValueError("teacher.weights: expected a file; an untrained network teaches nothing")
         return self
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from attendance.errors import UsageError
 from lab.data.loading import Batch, TrainingFaces, training_batches
 from lab.data.samplers import Place, Sampler
 from lab.train.checkpoint import Progress, State, load_checkpoint
@@ -184,11 +185,27 @@ def _ready(run: Run, stage: Stage) -> nn.Module:
     return compiled(net, run.processes.device) if run.recipe.compile else net
 
 
+def taught_by(course: Course, batch: Batch, faces: Tensor) -> Tensor | None:
+    """What the teacher makes of a batch: by running it, or as it was kept with the faces."""
+    if course.stage.distil is None:
+        return None
+    if course.teacher is not None:
+        taught: Tensor = course.teacher(faces)
+        return taught
+    assert batch.targets is not None
+    return batch.targets.to(faces.device, non_blocking=True)
+
+
 def _teacher(run: Run, stage: Stage) -> tuple[nn.Module, nn.Module | None]:
-    """What learns besides the network, and the teacher in evaluation mode, if there is one."""
+    """What learns besides the network, and the teacher in evaluation mode, if one is to be run."""
     if stage.distil is None:
         return nn.Identity(), None
     device, network = run.processes.device, stage.distil.teacher
+    if network is None:
+        targets = run.faces.source.targets
+        if targets is None:
+            raise UsageError("distil.teacher: expected a network, since no targets.npy lies beside the faces")
+        return Distil(stage.distil, student=dimension_of(run.recipe.network), teacher=targets.shape[1]).to(device), None
     teacher = build_network(network, input_px=run.recipe.data.input_px).to(device).eval().requires_grad_(False)
     distil = Distil(stage.distil, student=dimension_of(run.recipe.network), teacher=dimension_of(network))
     return distil.to(device), teacher

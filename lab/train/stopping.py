@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any, Self
 
@@ -17,10 +19,14 @@ class StoppedError(AttendanceError):
 
 
 class StopRequest:
-    """While it is entered, Ctrl-C and SIGTERM raise ``asked`` instead of ending the program; the second one ends it."""
+    """While it is entered, Ctrl-C and SIGTERM raise ``asked`` instead of ending the program; the second one ends it.
 
-    def __init__(self) -> None:
-        self.asked = False
+    From ``time.monotonic()`` = ``at`` on it is asked anyway.
+    """
+
+    def __init__(self, at: float | None = None) -> None:
+        self._signalled = False
+        self._at = math.inf if at is None else at
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -32,7 +38,12 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    @property
+    def asked(self) -> bool:
+        """Whether the run shall stop."""
+        return self._signalled or time.monotonic() >= self._at
+
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self._signalled:
             raise StoppedError("stopped at once; --resume goes on from the last checkpoint")
-        self.asked = True
+        self._signalled = True
