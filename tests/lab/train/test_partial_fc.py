@@ -15,8 +15,10 @@ from torch import Tensor
 from attendance.errors import UsageError
 from lab.losses.classifier import CosineClassifier, cosines_to
 from lab.losses.registry import MARGINS, build_margin
+from lab.train.loop import train
 from lab.train.partial_fc import PartialFC
 from lab.train.processes import Processes
+from lab.train.weights import load_weights
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 ROOT = Path(__file__).resolve().parents[3]
@@ -184,9 +186,24 @@ def test_two_processes_are_the_full_softmax(tmp_path: Path) -> None:
         if name.startswith("elasticface"):
             continue  # draws its margins, each process its own
         check_margin(name, [result[name] for result in results])
-    first, second = (result["run"] for result in results)
-    assert first == second  # one loss for all
-    assert len(first) == 6 and first[-1] < first[0]
+    for name, steps in (("drawn", 6), ("whole", 4)):
+        first, second = (result[name] for result in results)
+        assert first == second  # one loss for all
+        assert len(first) == steps and first[-1] < first[0]
+    check_run(tmp_path, results[0]["whole"])
+
+
+def check_run(folder: Path, two: list[float]) -> None:
+    """Network, losses, clipping and optimiser together: one process with the same batches has the same curve."""
+    from tests.lab.train.two_processes import losses_of, recipes
+
+    train(recipes(folder)["whole"], out=folder / "alone")
+    alone = losses_of(folder / "alone")
+    assert alone[0] - alone[-1] > 0.1
+    assert two == pytest.approx(alone, rel=1e-4)
+    weights = [load_weights(folder / run / "model.pt")[0].state_dict() for run in ("whole", "alone")]
+    for key, value in weights[0].items():
+        torch.testing.assert_close(value, weights[1][key], rtol=0.0, atol=1e-3)
 
 
 def check_margin(name: str, results: list[dict[str, Tensor]]) -> None:

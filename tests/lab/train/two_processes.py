@@ -18,6 +18,7 @@ from lab.losses.registry import MARGINS, build_margin
 from lab.train.loop import train
 from lab.train.partial_fc import PartialFC
 from lab.train.processes import Processes, joined
+from lab.train.recipe import Recipe
 from tests.lab.made_people import made_folder
 from tests.lab.train.tiny import tiny_recipe
 
@@ -51,6 +52,26 @@ def margins(processes: Processes) -> dict[str, Any]:
     return found
 
 
+def recipes(folder: Path) -> dict[str, Recipe]:
+    """``drawn``: half of the classes at a step. ``whole``: all, and a network without batch statistics."""
+    return {
+        "drawn": tiny_recipe(folder, iterations=6, class_rate=0.5),
+        "whole": tiny_recipe(
+            folder,
+            iterations=4,
+            network={"backbone": "edgeface-xxs", "dimension": 16},
+            losses=[{"loss": "arcface-safe", "numbers": {"scale": 16.0}}],
+            optimiser={"rate": 0.05, "clip_norm": 5.0},
+        ),
+    }
+
+
+def losses_of(out: Path) -> list[float]:
+    """The loss of every step of a run."""
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [row["loss"] for row in rows if "loss" in row]
+
+
 def next_port() -> None:
     """A group that is made after another meets at another door: the old one may still be open."""
     os.environ["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) + 1)
@@ -65,11 +86,10 @@ def main(folder: Path) -> None:
             made_folder(folder / "people", people=6, photos=4)
         processes.wait()
         rank = processes.rank
-    recipe = tiny_recipe(folder, iterations=6, class_rate=0.5, precision="fp32")
-    next_port()
-    train(recipe, out=folder / "run")
-    rows = [json.loads(line) for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
-    found["run"] = [row["loss"] for row in rows if "loss" in row]
+    for name, recipe in recipes(folder).items():
+        next_port()
+        train(recipe, out=folder / name)
+        found[name] = losses_of(folder / name)
     torch.save(found, folder / f"{rank}.pt")
 
 
