@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -15,6 +16,7 @@ from attendance.ledger.copying import PEOPLE_AT_ONCE, PUNCHES_AT_ONCE, stretches
 from attendance.ledger.digests import Digest, digest_of, people_digest
 from attendance.ledger.port import Ledger
 from attendance.ledger.registry import COPIED
+from attendance.space import Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,14 @@ def counts_of(path: Path) -> Counts:
         tables = ("people", "templates", "punches", "attendance")
         numbers = [int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) for table in tables]
     return Counts(version, *numbers)
+
+
+def model_in_force(path: Path) -> str:
+    """The model whose templates a ledger file has in force; empty where that was never noted."""
+    with connection.translated(path), closing(_reading(path)) as db:
+        schema.version_of(db, known=len(schema.MIGRATIONS))
+        row = db.execute("SELECT value FROM settings WHERE key = 'templates'").fetchone()
+    return "" if row is None else Space.of(str(json.loads(row[0]).get("space", ""))).model
 
 
 def _reading(path: Path) -> sqlite3.Connection:

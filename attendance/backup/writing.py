@@ -24,7 +24,7 @@ from attendance.backup.archive import (
 )
 from attendance.backup.keys import Keys
 from attendance.backup.reading import read_backup
-from attendance.backup.snapshot import counts_of
+from attendance.backup.snapshot import counts_of, model_in_force
 from attendance.embed.catalogue import CARD_FILE
 from attendance.errors import BackupError, LockHeldError, UsageError
 from attendance.ledger.instants import to_text
@@ -46,8 +46,9 @@ class Written:
 class Contents:
     """What goes into a backup: ``take_ledger`` writes the ledger's copy to a path.
 
-    ``kind`` is ``sqlite`` or ``mongodb``, ``model`` the configured model, ``configuration`` a text without passwords,
-    ``models_dir`` where models lie; those without a card are made again from packages and are left out.
+    ``kind`` is ``sqlite`` or ``mongodb``, ``model`` the configured model, which counts where the ledger does not say
+    which is in force, ``configuration`` a text without passwords, ``models_dir`` where models lie; those without a card
+    are made again from packages and are left out.
     """
 
     take_ledger: Callable[[Path], None]
@@ -77,7 +78,7 @@ def write_backup(target: Path, contents: Contents, *, keys: Keys, store: Path, n
             templates=counts.templates,
             punches=counts.punches,
             attendance=counts.attendance,
-            model=contents.model,
+            model=model_in_force(files[LEDGER]) or contents.model,
             files=tuple(entry_of(name, file) for name, file in files.items()),
         )
         size = _write(target, keys, manifest, files)

@@ -16,6 +16,7 @@ import yaml
 
 from attendance.backup.keys import read_key_file
 from attendance.backup.reading import read_backup
+from attendance.config import Settings
 from tests.cli.conftest import BLUE, GREEN, RED, Run, open_ledger, punch
 from tests.fakes import person
 from tests.ledger.server import fresh_database, stop_shared_server
@@ -105,6 +106,16 @@ def test_there_and_back_every_report_is_the_same(
     found = {str(file.relative_to(back)) for file in back.rglob("*") if file.is_file()}
     assert not [name for name in found if "secrets" in name or "made-again" in name or "part" in name]
     assert {stat.S_IMODE(file.stat().st_mode) for file in back.iterdir() if file.is_file()} == {0o600}
+
+
+def test_it_names_the_model_in_force_and_not_the_configured_one(
+    run: Run, filled: Path, key: Path, tmp_path: Path
+) -> None:
+    assert run("backup", tmp_path / "never-noted.age", "--json", "-").json["model"] == Settings().model.id
+    with open_ledger(filled) as ledger:
+        assert ledger.put_in_force("colours@0123456789abcdef", expected="")
+    assert run("backup", tmp_path / "noted.age", "--json", "-").json["model"] == "colours"
+    assert read_backup(tmp_path / "noted.age", read_key_file(key)).model == "colours"
 
 
 def test_it_holds_what_is_listed_and_no_secret(run: Run, filled: Path, key: Path, tmp_path: Path) -> None:
