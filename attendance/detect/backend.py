@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from attendance.detect import pyramid
-from attendance.detect.fused import WINDOW_HEADS, FusedONet, FusedPNet, FusedRNet
+from attendance.detect.kernels import WINDOW_HEADS
 from attendance.detect.pyramid import Level, UInt32
+from attendance.detect.quick import QuickNets, QuickONet, QuickRNet, quick
 from attendance.detect.weights import FILES, load_weights, weights_folder
 from attendance.detect.workers import Workers
 from attendance.nets.mtcnn import ONet, PNet, RNet
@@ -67,14 +68,24 @@ class Backend(ABC):
         """RNet (``side_px`` 24) or ONet (48) on so many crops: (count, 6) or (count, 16)."""
 
 
+def backend(workers: Workers, device: torch.device) -> Backend:
+    """The one for this device; where the processor cannot run our kernels, torch's plain networks do its work.
+
+    Raises:
+        ModelError: the weights are missing or damaged.
+    """
+    nets = plain_nets()
+    quick_nets = quick(*nets) if device.type == "cpu" else None
+    return DeviceBackend(workers, device, nets) if quick_nets is None else ProcessorBackend(workers, quick_nets)
+
+
 class ProcessorBackend(Backend):
     """Pieces, each resized and taken through the whole network by one thread."""
 
-    def __init__(self, workers: Workers) -> None:
-        pnet, rnet, onet = _nets()
+    def __init__(self, workers: Workers, nets: QuickNets) -> None:
         self._workers = workers
-        self._pnet = FusedPNet(pnet)
-        self._nets: dict[int, FusedRNet | FusedONet] = {RNET_SIDE_PX: FusedRNet(rnet), ONET_SIDE_PX: FusedONet(onet)}
+        self._pnet = nets.pnet
+        self._nets: dict[int, QuickRNet | QuickONet] = {RNET_SIDE_PX: nets.rnet, ONET_SIDE_PX: nets.onet}
 
     def windows(self, scans: Sequence[Scan], least_logit: float) -> list[list[Float32]]:
         """As `Backend.windows`."""
@@ -94,8 +105,7 @@ class ProcessorBackend(Backend):
             rows = min(2 * (bottom - top) + 10, level.height - 2 * top)
             picture = np.empty((past - first, rows, level.width, 3), np.float32)
             pyramid.resized_rows(sums[first:past], level.height, 2 * top, picture)
-            with torch.inference_mode():
-                into[first:past, top:bottom] = self._pnet(picture, least_logit)
+            into[first:past, top:bottom] = self._pnet(picture, least_logit)
 
         self._workers.map(run, jobs)
         return maps
@@ -107,8 +117,7 @@ class ProcessorBackend(Backend):
         def run(piece: slice) -> None:
             pictures = np.empty((piece.stop - piece.start, side_px, side_px, 3), np.float32)
             cut(piece, pictures)
-            with torch.inference_mode():
-                found[piece] = self._nets[side_px](pictures)
+            found[piece] = self._nets[side_px](pictures)
 
         self._workers.map(run, _shares(count, PIECE_CROPS[side_px], self._workers.threads))
         return found
@@ -117,10 +126,10 @@ class ProcessorBackend(Backend):
 class DeviceBackend(Backend):
     """A whole level, and thousands of crops, at once on a device; pictures are resized on the processor."""
 
-    def __init__(self, workers: Workers, device: torch.device) -> None:
+    def __init__(self, workers: Workers, device: torch.device, nets: tuple[PNet, RNet, ONet]) -> None:
         self._workers = workers
         self._device = device
-        pnet, rnet, onet = _nets()
+        pnet, rnet, onet = nets
         self._pnet = pnet.to(device)
         self._nets: dict[int, nn.Module] = {RNET_SIDE_PX: rnet.to(device), ONET_SIDE_PX: onet.to(device)}
 
@@ -167,7 +176,8 @@ class DeviceBackend(Backend):
         return torch.from_numpy(pictures).to(self._device).permute(0, 3, 1, 2)
 
 
-def _nets() -> tuple[PNet, RNet, ONet]:
+def plain_nets() -> tuple[PNet, RNet, ONet]:
+    """The three with the published weights."""
     folder = weights_folder()
     nets = PNet(), RNet(), ONet()
     for net, name in zip(nets, FILES, strict=True):

@@ -19,7 +19,7 @@ import torch
 
 from attendance.detect import boxes as box_math
 from attendance.detect import pyramid
-from attendance.detect.backend import ONET_SIDE_PX, RNET_SIDE_PX, Backend, Cut, DeviceBackend, ProcessorBackend, Scan
+from attendance.detect.backend import ONET_SIDE_PX, RNET_SIDE_PX, Cut, Scan, backend
 from attendance.detect.boxes import Int64
 from attendance.detect.port import RefiningDetector
 from attendance.detect.pyramid import UInt32
@@ -82,7 +82,7 @@ class MtcnnDetector(RefiningDetector):
         self._thresholds = thresholds
         self._scale_factor = scale_factor
         self._workers = Workers(threads)
-        self._backend = _backend(torch.device(device), self._workers)
+        self._backend = backend(self._workers, torch.device(device))
         self._kept = threading.local()
 
     def detect(self, images: Sequence[RGBImage]) -> list[list[Face]]:
@@ -256,10 +256,6 @@ def _together(found: list[Float32], scans: Sequence[Scan]) -> _Candidates:
         start, stop = np.searchsorted(images, (scan.first, scan.first + len(scan.sums)))
         inside[start:stop] = pyramid.inside(boxes[start:stop], scan.sums.shape[1] - 1, scan.sums.shape[2] - 1)
     return _Candidates(images[inside], boxes[inside])
-
-
-def _backend(device: torch.device, workers: Workers) -> Backend:
-    return ProcessorBackend(workers) if device.type == "cpu" else DeviceBackend(workers, device)
 
 
 def _unseen(box: Float32) -> Face:

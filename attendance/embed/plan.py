@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from attendance.embed import kernels
 from attendance.embed.kernels import Int64, Space, Step
-from attendance.embed.winograd import FROM_WEIGHTS
 from attendance.nets.dlib_resnet29 import INPUT_PX, DlibResNet29, ResidualBlock
+from attendance.simd import vectors
+from attendance.simd.products import panels
+from attendance.simd.winograd import transformed
 from attendance.types import Float32
 
 GROUP = 8
@@ -67,6 +68,7 @@ class Plan:
         self._work = self._room = 0
         self._steps: list[Step] = []
         self._pictures = 1
+        self._width = 2 * vectors.lanes()
         blocks = [block for block in network.blocks if isinstance(block, ResidualBlock)]
         # The first map of the group's part is written picture by picture.
         border = next(i for i, block in enumerate(blocks) if block.down and block.conv1.in_channels > 32)
@@ -81,15 +83,14 @@ class Plan:
         self.features = self._map(1, x.channels, border=0, slots=GROUP)
         self._halve(x, self.features)
         self.together = np.array(self._steps, np.int64)
-        self.last = _panels(network.fc.weight.detach()[None]).ravel()
+        self.last = panels(network.fc.weight.detach()[None], self._width).ravel()
         self._all_tables = np.concatenate(self._tables)
         self._all_weights, self._all_biases = np.concatenate(self._weights), np.concatenate(self._biases)
 
     def space(self) -> Space:
         """A thread's room; all maps are zeros, and their borders stay so."""
         work, before, after = (np.zeros(size, np.float32) for size in (self._work, self._room, self._room))
-        width = 2 * kernels.lanes()
-        return Space(self._all_tables, self._all_weights, self._all_biases, work, before, after, width)
+        return Space(self._all_tables, self._all_weights, self._all_biases, work, before, after, self._width)
 
     def _begin(self, network: DlibResNet29) -> Map:
         wide = self._map((INPUT_PX - 7) // 2 + 1, 32, border=0)
@@ -133,7 +134,7 @@ class Plan:
             x_at=self._table(x.places(rows - 1, columns - 1, self._pictures)),
             out_at=self._table(out.places(rows, columns, self._pictures)),
             reach_at=self._table(np.tile(reach.ravel(), self._pictures)),
-            weights_at=self._weight(_panels(_transformed(weight, tile))),
+            weights_at=self._weight(panels(transformed(weight, tile), self._width)),
             biases_at=self._bias(convolution),
             add=int(add),
         )
@@ -152,7 +153,7 @@ class Plan:
             places=len(rows),
             x_at=self._table(x.places(stride * rows, stride * columns, self._pictures)),
             out_at=self._table(out.places(rows, columns, self._pictures)),
-            weights_at=self._weight(_panels(weight.permute(0, 2, 3, 1).flatten(1)[None])),
+            weights_at=self._weight(panels(weight.permute(0, 2, 3, 1).flatten(1)[None], self._width)),
             biases_at=self._bias(convolution),
             add=int(add),
         )
@@ -194,16 +195,3 @@ def _grid(side: int) -> tuple[Int64, Int64]:
     """Rows and columns of a square's places."""
     rows, columns = np.divmod(np.arange(side**2), side)
     return rows, columns
-
-
-def _transformed(weight: Tensor, tile: int) -> Tensor:
-    """Winograd's G g G^T of filters (N, C, 3, 3): ((tile + 2)^2, N, C)."""
-    matrix = torch.tensor(FROM_WEIGHTS[tile], dtype=torch.float64)
-    return torch.einsum("ij,ncjk,lk->ilnc", matrix, weight.double(), matrix).flatten(0, 1).float()
-
-
-def _panels(matrices: Tensor) -> Float32:
-    """Matrices (products, N, K) as (products, panels, K, width): two vectors of columns side by side."""
-    width = 2 * kernels.lanes()
-    panels: Float32 = matrices.reshape(len(matrices), -1, width, matrices.shape[2]).transpose(2, 3).contiguous().numpy()
-    return panels

@@ -23,6 +23,7 @@ from attendance.embed.card import ColourOrder, InputSpec
 from attendance.embed.kernels import Space
 from attendance.embed.plan import GROUP, Plan
 from attendance.nets.dlib_resnet29 import DIMENSION, INPUT_PX, DlibResNet29
+from attendance.simd.products import multiply
 from attendance.types import Float32, RGBImage
 
 logger = logging.getLogger(__name__)
@@ -86,9 +87,7 @@ class QuickDlibResNet29:
         count = part.stop - part.start
         kernels.run(space, plan.together, 0, count)
         features = space.work[plan.features.at :]
-        kernels.multiply(
-            features, count, plan.features.channels, plan.last, DIMENSION, out[part].reshape(-1), space.width
-        )
+        multiply(features, count, plan.features.channels, plan.last, DIMENSION, out[part].reshape(-1), space.width)
 
     def _space(self) -> Space:
         """The present thread's room."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from attendance.detect.backend import DeviceBackend
+from attendance.detect.backend import DeviceBackend, plain_nets
 from attendance.detect.mtcnn import MtcnnDetector
 from attendance.detect.port import Search
 from attendance.detect.workers import Workers
@@ -200,7 +200,7 @@ def test_torch_keeps_its_threads_outside_the_detector(portraits: dict[str, RGBIm
 
 def test_the_device_path_gives_the_same_faces(portraits: dict[str, RGBImage]) -> None:
     on_device = MtcnnDetector(min_face_px=40)
-    on_device._backend = DeviceBackend(Workers(2), torch.device("cpu"))
+    on_device._backend = DeviceBackend(Workers(2), torch.device("cpu"), plain_nets())
     batch = [portraits["astronaut"], portraits["astronaut"][:, ::-1]]
     for found, expected in zip(on_device.detect(batch), MtcnnDetector(min_face_px=40).detect(batch), strict=True):
         assert_same(found, expected)

@@ -16,8 +16,8 @@ from attendance.embed.card import ColourOrder, InputSpec
 from attendance.embed.dlib import find_weights, read_weights
 from attendance.embed.plan import GROUP
 from attendance.embed.quick import QuickDlibResNet29, quick
-from attendance.embed.winograd import FROM_INPUT, FROM_WEIGHTS, TO_OUTPUT
 from attendance.nets.dlib_resnet29 import DlibResNet29
+from attendance.simd.winograd import FROM_INPUT, FROM_WEIGHTS, TO_OUTPUT
 from attendance.types import Float32, RGBImage
 
 SPEC = InputSpec(150, ColourOrder.RGB, (122.782, 117.001, 104.298), (1 / 256,) * 3)
