@@ -12,6 +12,7 @@ from lab.evaluate.identification import add_identification
 from lab.evaluate.protocols import add_protocols
 from lab.evaluate.template_search import add_template_search
 from lab.evaluate.verification import add_verification
+from lab.experiments.command import add_experiments
 from lab.export.command import add_export
 from lab.listing import add_list
 from lab.train.command import add_train
@@ -42,6 +43,7 @@ def build_parser() -> Parser:
     add_template_search(kinds)
     add_train(commands)
     add_export(commands)
+    add_experiments(commands)
     add_list(commands)
     return parser
 

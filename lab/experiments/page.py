@@ -1,0 +1,216 @@
+"""The leaderboard in the lab's README, and the page with its pictures: written from the finished rows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import fill
+
+from attendance.errors import UsageError
+from lab.experiments.figures import PairPeople, Row, Value, accuracy, difference, judged, spread
+from lab.experiments.pictures import draw_accuracies, draw_curves
+from lab.experiments.plan import Entry, Experiment
+from lab.experiments.results import Results
+from lab.experiments.runner import Laboratory
+
+ROOT = Path(__file__).resolve().parents[2]
+BEGIN, END = "<!-- leaderboard -->", "<!-- end of the leaderboard -->"
+PENDING = "not run yet"
+REFERENCE = "n-softmax"
+COMMAND = "python -m lab experiments report"
+
+WIDTH = 118
+ABOUT = (
+    "Trained on the tune half of LFW's development people (1,448 people, 3,326 photos) less a fifth of the people, the "
+    "validation part on which recipes were chosen. Judged once, at the end, on the 2,756 pairs of the report half, "
+    "whose people no network saw: ten-fold accuracy, as LFW's protocol has it. Intervals are 95 % over people. Of "
+    "several seeds the mean is given, with the mean's interval. Differences are taken pair by pair; one whose interval "
+    "holds 0 is none that these photos can show."
+)
+PUBLISHED_NOTE = (
+    "The course project's split of LFW is not published, nor what its networks had seen before: its column and ours "
+    "are not one experiment."
+)
+
+
+class Board:
+    """Rows by experiment and entry, of the plan as it is now."""
+
+    def __init__(self, experiments: dict[str, Experiment], results: Results, fingerprints: dict[str, str]) -> None:
+        self.experiments, self.results = experiments, results
+        self._rows: dict[tuple[str, str], list[Row]] = {}
+        for row in results.rows():
+            if fingerprints.get(row["name"]) == row["fingerprint"]:
+                self._rows.setdefault((row["experiment"], row["row"]), []).append(row)
+        people = results.people()
+        self.people = None if people is None else PairPeople(people)
+
+    def rows(self, experiment: str, entry: str) -> list[Row]:
+        """The finished runs of an entry, one a seed."""
+        return sorted(self._rows.get((experiment, entry), []), key=lambda row: int(row["seed"]))
+
+    def value(self, experiment: str, entry: str) -> Value | None:
+        """The entry's accuracy."""
+        return accuracy(self.rows(experiment, entry), self.people)
+
+    def seeds(self, experiment: str, entry: Entry) -> int:
+        """How many runs the entry is to have."""
+        return len(self.experiments[experiment].seeds if entry.seeds is None else entry.seeds)
+
+
+def write_pages(laboratory: Laboratory, experiments: dict[str, Experiment], folder: Path | None) -> list[Path]:
+    """Write lab/README.md's leaderboard, docs/lab/experiments.md and its pictures; the files written."""
+    root = ROOT if folder is None else folder
+    fingerprints = {run.name: run.fingerprint() for run in laboratory.runs}
+    board = Board(experiments, laboratory.results, fingerprints)
+    pictures = root / "docs" / "lab"
+    pictures.mkdir(parents=True, exist_ok=True)
+    drawn = draw_accuracies(board, pictures) + draw_curves(board, pictures)
+    page = pictures / "experiments.md"
+    page.write_text("\n".join(page_lines(board, [path.name for path in drawn])) + "\n", encoding="utf-8")
+    readme = root / "lab" / "README.md"
+    _replace(readme, leaderboard_lines(board))
+    return [readme, page, *drawn]
+
+
+def leaderboard_lines(board: Board) -> list[str]:
+    """One line an entry: loss, backbone, set, value, date, commit, recipe, machine, and the run's name."""
+    lines = [
+        "| loss | backbone | set | accuracy % [95 % over people] | seeds | date | commit | recipe | machine | run |",
+        "|---|---|---|---|---:|---|---|---|---|---|",
+    ]
+    for name, experiment in board.experiments.items():
+        for entry in experiment.rows:
+            lines.append(_board_line(board, name, entry))
+    return lines
+
+
+def page_lines(board: Board, pictures: Sequence[str]) -> list[str]:
+    """The page."""
+    done = sum(len(board.rows(name, entry.name)) for name, e in board.experiments.items() for entry in e.rows)
+    planned = sum(board.seeds(name, entry) for name, e in board.experiments.items() for entry in e.rows)
+    lines = [
+        "# Experiments",
+        "",
+        f"Written by `{COMMAND}` from `lab/results/`. {done} of {planned} runs are finished; the others say so.",
+        "",
+        fill(ABOUT, WIDTH),
+    ]
+    for name, experiment in board.experiments.items():
+        lines += [
+            "",
+            f"## {experiment.title}",
+            "",
+            fill(experiment.about.strip(), WIDTH),
+            "",
+            *_table(board, name, experiment),
+        ]
+        lines += [
+            f"\n![{experiment.title}]({picture})" for picture in pictures if picture.startswith(f"experiments-{name}-")
+        ]
+        if any(entry.published is not None for entry in experiment.rows):
+            lines += ["", fill(PUBLISHED_NOTE, WIDTH)]
+        lines += _cross_lines(board, name, experiment)
+    return lines
+
+
+def _table(board: Board, name: str, experiment: Experiment) -> list[str]:
+    published = any(entry.published is not None for entry in experiment.rows)
+    against = any(entry.name == REFERENCE for entry in experiment.rows)
+    columns = ["", "accuracy %", "seeds", "spread"]
+    columns += ["against N-softmax"] if against else []
+    columns += ["published %"] if published else []
+    columns += ["gallery top-1 %", "steps", "s a step", "parameters (M)", "ms a face"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for entry in experiment.rows:
+        rows = board.rows(name, entry.name)
+        cells = [entry.label, _value_text(board, name, entry), f"{len(rows)} of {board.seeds(name, entry)}"]
+        range_ = spread(rows)
+        cells.append("" if range_ is None else f"{100.0 * range_:.2f}")
+        if against:
+            other = difference(rows, board.rows(name, REFERENCE), board.people)
+            cells.append("" if other is None or entry.name == REFERENCE else _signed(other))
+        if published:
+            cells.append("" if entry.published is None else f"{100.0 * entry.published:.1f}")
+        lines.append(f"| {' | '.join([*cells, *_common_cells(rows)])} |")
+    return lines
+
+
+def _common_cells(rows: Sequence[Row]) -> list[str]:
+    whole = judged(rows)
+    if not whole:
+        return [""] * 5
+    row = whole[0]
+    if "gallery" in row:
+        top1 = Value(row["gallery"]["top1"], *row["gallery"]["interval"]).text()
+    else:
+        top1 = Value(row["identification"]["top1"], *row["identification"]["intervals"]["top1"]).text() + " (of 50)"
+    parameters = row.get("parameters")
+    return [
+        top1,
+        str(row.get("steps", "")),
+        "" if row.get("seconds_a_step") is None else f"{row['seconds_a_step']:.3f}",
+        "" if parameters is None else f"{parameters / 1e6:.2f}",
+        "" if row.get("milliseconds_a_face") is None else f"{row['milliseconds_a_face']:.1f}",
+    ]
+
+
+def _cross_lines(board: Board, name: str, experiment: Experiment) -> list[str]:
+    """The table of degraded probes, for entries that were judged on them."""
+    found = [(entry, [row for row in board.rows(name, entry.name) if "cross" in row]) for entry in experiment.rows]
+    found = [(entry, rows) for entry, rows in found if rows]
+    if not found:
+        return []
+    conditions = list(found[0][1][0]["cross"])
+    lines = ["", "Probes made worse, against photos as they are (accuracy %, first seed):", ""]
+    lines += [f"| | as it is | {' | '.join(conditions)} |", "|---" * (len(conditions) + 2) + "|"]
+    for entry, rows in found:
+        clean = Value(rows[0]["pairs"]["accuracy"], *rows[0]["pairs"]["intervals"]["accuracy"])
+        worse = [Value(rows[0]["cross"][c]["accuracy"], *rows[0]["cross"][c]["interval"]) for c in conditions]
+        lines.append(f"| {entry.label} | {' | '.join(value.text() for value in (clean, *worse))} |")
+    return lines
+
+
+def _board_line(board: Board, name: str, entry: Entry) -> str:
+    rows = board.rows(name, entry.name)
+    seeds = board.seeds(name, entry)
+    run = f"`{name}/{entry.name}`"
+    if not rows:
+        return f"| {entry.label} | | LFW, report half | {PENDING} | 0 of {seeds} | | | | | {run} |"
+    last = rows[-1]
+    cells = [
+        entry.label,
+        str(last.get("backbone", "")),
+        "LFW, report half",
+        _value_text(board, name, entry),
+        f"{len(rows)} of {seeds}",
+        last["date"],
+        f"`{last['commit'].split()[0][:10]}`",
+        "" if last["recipe"] is None else f"`{last['recipe']}`",
+        f"{last['machine']}, {last['threads']} thread{'s' if last['threads'] > 1 else ''}",
+        run,
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _value_text(board: Board, name: str, entry: Entry) -> str:
+    rows = board.rows(name, entry.name)
+    value = board.value(name, entry.name)
+    diverged = len(rows) - len(judged(rows))
+    if value is None:
+        return f"diverged ({diverged} of {len(rows)})" if rows else PENDING
+    return value.text() + (f"; {diverged} of {len(rows)} diverged" if diverged else "")
+
+
+def _signed(value: Value) -> str:
+    assert value.low is not None and value.high is not None
+    text = f"{100.0 * value.mean:+.2f} [{100.0 * value.low:+.2f}, {100.0 * value.high:+.2f}]"
+    return f"**{text}**" if value.excludes_zero() else text
+
+
+def _replace(path: Path, lines: Sequence[str]) -> None:
+    text = path.read_text(encoding="utf-8")
+    if BEGIN not in text or END not in text:
+        raise UsageError(f"{path}: expected the lines {BEGIN} and {END}, between which the leaderboard is written")
+    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
+    path.write_text("\n".join([f"{before}{BEGIN}", "", *lines, "", f"{END}{after}"]), encoding="utf-8")

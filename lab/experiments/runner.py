@@ -1,0 +1,297 @@
+"""One run of the plan from where it stands to its row: faces, training, the one judgement."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import platform
+import shutil
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from attendance.align import arcface_112
+from attendance.types import Float32, RGBImage
+from lab.data.folder import at_size
+from lab.data.loading import to_input
+from lab.experiments.faces import VIEWS, make_crops, make_views
+from lab.experiments.judge import Judged, judge
+from lab.experiments.photos import Photos, UnfinishedError
+from lab.experiments.plan import Run
+from lab.experiments.products import default_embedder, judge_export, judge_model
+from lab.experiments.results import Results, Row
+from lab.train.journal import DivergedError
+from lab.train.loop import train
+from lab.train.recipe import Recipe
+from lab.train.run_folder import CHECKPOINTS, ENVIRONMENT, LOG, WEIGHTS, environment
+from lab.train.weights import load_weights
+
+WORK = Path("build/lab/experiments")
+CURVE_POINTS = 40
+BATCH = 64
+
+
+class Ended(StrEnum):
+    """How one go at a run ended."""
+
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    BUSY = "busy"
+
+
+@dataclass(frozen=True, slots=True)
+class Laboratory:
+    """Where runs find and leave things. ``stop_at`` is a time of ``time.monotonic()``; ``resamples`` of intervals."""
+
+    photos: Photos
+    results: Results
+    runs: tuple[Run, ...]
+    threads: int
+    stop_at: float | None = None
+    resamples: int = 1000
+
+    @property
+    def work(self) -> Path:
+        """What is made on the way, which may be lost."""
+        return self.photos.work
+
+    def folder(self, run: Run) -> Path:
+        """The run's own folder."""
+        return self.work / "runs" / run.slug
+
+    def time_is_up(self) -> bool:
+        """Whether to stop."""
+        return self.stop_at is not None and time.monotonic() >= self.stop_at
+
+
+def outstanding(laboratory: Laboratory) -> list[Run]:
+    """The runs that have no row yet, in the order they are due."""
+    return [run for run in laboratory.runs if laboratory.results.row_of(run) is None]
+
+
+def carry_on(laboratory: Laboratory, run: Run) -> Ended:
+    """Go on with a run until its row is kept or the time is up; nothing where another process is at it."""
+    with _claimed(laboratory.folder(run)) as claimed:
+        if not claimed:
+            return Ended.BUSY
+        if laboratory.results.row_of(run) is not None:
+            return Ended.FINISHED
+        try:
+            return _train_and_judge(laboratory, run) if run.trains else _judge_product(laboratory, run)
+        except UnfinishedError:
+            return Ended.STOPPED
+
+
+def trained(laboratory: Laboratory, run: Run) -> bool:
+    """Train a run to its end; False where the time was up before."""
+    recipe = run.recipe(laboratory.work)
+    photos, stop_at = laboratory.photos, laboratory.stop_at
+    if not recipe.data.path.joinpath("about.json").exists():
+        found = photos.found("tune", stop_at=stop_at)
+        if recipe.data.path.name == VIEWS:
+            make_views(photos, found, default_embedder(laboratory.threads), stop_at=stop_at)
+        else:
+            make_crops(photos, found)
+    folder = laboratory.folder(run)
+    if (folder / WEIGHTS).exists() and _same_recipe(folder, recipe):
+        return True
+    result = train(recipe, out=folder, resume=True, stop_at=stop_at)
+    return not result["stopped"]
+
+
+def _train_and_judge(laboratory: Laboratory, run: Run) -> Ended:
+    folder = laboratory.folder(run)
+    try:
+        if not trained(laboratory, run):
+            return Ended.STOPPED
+    except DivergedError:
+        _keep(laboratory, run, {"diverged": True, **_training_figures(folder, run.recipe(laboratory.work))})
+        return Ended.FINISHED
+    laboratory.photos.found("report", stop_at=laboratory.stop_at)
+    if laboratory.time_is_up():
+        return Ended.STOPPED
+    judged = judge_weights(laboratory, folder / WEIGHTS, cross=run.cross)
+    laboratory.results.keep_people(judged.first, judged.second, judged.people)
+    figures = {"diverged": False, **_training_figures(folder, run.recipe(laboratory.work)), **judged.figures}
+    _keep(laboratory, run, figures)
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    return Ended.FINISHED
+
+
+def judge_weights(laboratory: Laboratory, weights: Path, *, cross: bool) -> Judged:
+    """Judge a trained network on the report half."""
+    net, _, input_px = load_weights(weights)
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.inference_mode()
+    def embed(chips: RGBImage) -> Float32:
+        found = [
+            functional.normalize(net(to_input(torch.from_numpy(chips[at : at + BATCH]), torch.device("cpu"))), dim=1)
+            for at in range(0, len(chips), BATCH)
+        ]
+        vectors: Float32 = torch.cat(found).numpy()
+        return vectors
+
+    alignment = at_size(arcface_112(), input_px)
+    return judge(laboratory.photos, embed, alignment, cross=cross, resamples=laboratory.resamples)
+
+
+def _judge_product(laboratory: Laboratory, run: Run) -> Ended:
+    if run.entry.export is None:
+        assert run.entry.model is not None
+        judged, figures = judge_model(
+            laboratory.photos, run.entry.model, cross=run.cross, threads=laboratory.threads, stop_at=laboratory.stop_at
+        )
+        laboratory.results.keep_people(judged.first, judged.second, judged.people)
+        _keep(laboratory, run, {**figures, **judged.figures})
+        return Ended.FINISHED
+    source = next(other for other in laboratory.runs if other.name == run.entry.export)
+    if not trained(laboratory, source):
+        return Ended.STOPPED
+    if laboratory.time_is_up():
+        return Ended.STOPPED
+    figures = judge_export(
+        laboratory.photos,
+        laboratory.folder(source),
+        precision=run.entry.precision,
+        threads=laboratory.threads,
+    )
+    _keep(laboratory, run, figures)
+    return Ended.FINISHED
+
+
+def _keep(laboratory: Laboratory, run: Run, figures: dict[str, Any]) -> None:
+    known = json.loads((laboratory.folder(run) / ENVIRONMENT).read_text()) if run.trains else environment()
+    row: Row = {
+        "name": run.name,
+        "experiment": run.experiment,
+        "row": run.entry.name,
+        "label": run.entry.label,
+        "seed": run.seed,
+        "recipe": run.recipe_name if run.trains else None,
+        "set": list(run.entry.set),
+        "fingerprint": run.fingerprint(),
+        "data": f"{laboratory.photos.root.name}, report half",
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": known["commit"],
+        "machine": f"{_processor()}, {os.cpu_count()} cores",
+        "threads": laboratory.threads,
+        "torch": torch.__version__,
+        **figures,
+    }
+    curve = curve_of(laboratory.folder(run) / LOG) if run.trains else []
+    laboratory.results.append(_plain(row), curve=curve)
+
+
+def _training_figures(folder: Path, recipe: Recipe) -> dict[str, Any]:
+    rows = _log(folder / LOG)
+    speeds = [row["images_per_s"] for row in rows if "images_per_s" in row]
+    steps = [row for row in rows if "loss" in row]
+    judged = [row["figures"] for row in rows if "figures" in row]
+    figures: dict[str, Any] = {
+        "backbone": recipe.network.backbone,
+        "input_px": recipe.data.input_px,
+        "steps": steps[-1]["step"] if steps else 0,
+        "seconds_a_step": statistics.median(recipe.stages[-1].batch_size / s for s in speeds) if speeds else None,
+    }
+    if (folder / WEIGHTS).exists():
+        net, _, _ = load_weights(folder / WEIGHTS)
+        figures["parameters"] = sum(weight.numel() for weight in net.parameters())
+        figures["milliseconds_a_face"] = _milliseconds(net, recipe.data.input_px)
+    if judged and "strangers" in judged[-1]:
+        figures["validation"] = {key: judged[-1]["strangers"][key] for key in ("auc", "eer")}
+        figures["train_accuracy"] = judged[-1]["train"]["accuracy"]
+    return figures
+
+
+@torch.inference_mode()
+def _milliseconds(net: torch.nn.Module, input_px: int) -> float:
+    face = torch.zeros(1, 3, input_px, input_px)
+    times = []
+    for _ in range(12):
+        begun = time.perf_counter()
+        net(face)
+        times.append(time.perf_counter() - begun)
+    return 1000.0 * statistics.median(times[2:])
+
+
+def curve_of(log: Path) -> list[dict[str, Any]]:
+    """A run's log as some forty rows: ``step``, ``loss`` (mean since the last), ``auc`` and ``eer`` of strangers."""
+    rows = _log(log)
+    losses = [(row["step"], row["loss"]) for row in rows if "loss" in row]
+    if not losses:
+        return []
+    width = max(1, math.ceil(len(losses) / CURVE_POINTS))
+    curve: dict[int, dict[str, Any]] = {}
+    for at in range(0, len(losses), width):
+        part = losses[at : at + width]
+        mean = float(np.mean([loss for _, loss in part]))
+        curve[part[-1][0]] = {"step": part[-1][0], "loss": f"{mean:.5g}", "auc": "", "eer": ""}
+    for row in rows:
+        strangers = row.get("figures", {}).get("strangers")
+        if strangers:
+            point = curve.setdefault(row["step"], {"step": row["step"], "loss": "", "auc": "", "eer": ""})
+            point["auc"], point["eer"] = f"{strangers['auc']:.5f}", f"{strangers['eer']:.5f}"
+    return [curve[step] for step in sorted(curve)]
+
+
+def _log(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break  # the line that a kill cut off
+    return found
+
+
+def _same_recipe(folder: Path, recipe: Recipe) -> bool:
+    from lab.train.recipe_file import first_difference, read_recipe
+    from lab.train.run_folder import FREE, RECIPE
+
+    return first_difference(read_recipe(folder / RECIPE), recipe, ignored=FREE) is None
+
+
+def _plain(value: Any) -> Any:
+    """Numbers that are none become null, so that a row is JSON."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[bool]:
+    """Whether this process alone is at the run; the system gives the claim back however the process ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".claimed").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True

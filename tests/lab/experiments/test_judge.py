@@ -1,0 +1,76 @@
+"""The judgement, against the photos' plain pixels as an embedder; what rows say together, against counting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attendance.align import arcface_112
+from attendance.types import Float32, RGBImage
+from lab.data.folder import at_size
+from lab.experiments.faces import make_crops, make_views
+from lab.experiments.figures import PairPeople, accuracy, difference
+from lab.experiments.judge import judge, unpacked
+from lab.experiments.photos import CONDITIONS, Photos, UnfinishedError
+from lab.experiments.products import default_embedder
+from tests.lab.experiments.made_lfw import PEOPLE, PHOTOS, WholePicture, made_lfw
+
+
+def pixels(chips: RGBImage) -> Float32:
+    """A poor embedder that these people are no challenge for."""
+    flat = chips.reshape(len(chips), -1).astype(np.float32)
+    flat -= flat.mean(axis=1, keepdims=True)
+    return flat / np.linalg.norm(flat, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Photos:
+    folder = tmp_path_factory.mktemp("judge")
+    return Photos(made_lfw(folder / "data"), folder / "work", WholePicture())
+
+
+def test_clean_probes_are_found_and_dark_ones_less(photos: Photos) -> None:
+    judged = judge(photos, pixels, at_size(arcface_112(), 32), cross=True, resamples=20)
+    figures = judged.figures
+    right = unpacked(figures["right"], 36)
+    assert figures["pairs"]["accuracy"] == pytest.approx(np.mean([right[f::2].mean() for f in (0, 1)]), abs=0.1)
+    assert figures["gallery"]["top1"] == 1.0 and figures["gallery"]["probes"] == PEOPLE // 2 * (PHOTOS - 1)
+    assert set(figures["cross"]) == {condition.name for condition in CONDITIONS[1:]}
+    assert judged.people == PEOPLE // 2
+
+
+def test_conditions_do_what_their_names_say() -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    changed = {condition.name: condition(photo) for condition in CONDITIONS}
+    assert np.array_equal(changed["as it is"], photo)
+    assert all(picture.shape == photo.shape and picture.dtype == np.uint8 for picture in changed.values())
+    assert changed["a sixth of the size"].std() < changed["a quarter of the size"].std() < photo.std()
+    assert changed["a fifteenth of the light, JPEG of quality 60"].max() <= 25
+
+
+def test_views_stand_beside_what_the_teacher_makes_of_them(photos: Photos) -> None:
+    found = photos.found("tune")
+    with pytest.raises(UnfinishedError):
+        make_views(photos, found, default_embedder(1), stop_at=0.0)
+    plain, views = make_crops(photos, found), make_views(photos, found, default_embedder(1))
+    crops, targets = np.load(views / "crops.npy"), np.load(views / "targets.npy")
+    assert crops.shape == (PEOPLE // 2 * PHOTOS * 8, 112, 112, 3) and targets.shape == (len(crops), 128)
+    assert np.allclose(np.linalg.norm(targets, axis=1), 1.0, atol=1e-5)
+    apart = np.abs(crops[::8].astype(int) - np.load(plain / "crops.npy")).mean(axis=(1, 2, 3))
+    assert apart.max() < 12.0 < np.abs(crops[4::8].astype(int) - crops[::8]).mean()
+    assert np.array_equal(np.load(views / "labels.npy")[::8], np.load(plain / "labels.npy"))
+
+
+def test_seeds_are_averaged_and_compared_pair_by_pair() -> None:
+    first = np.arange(40) % 8
+    people = PairPeople({"people": 8, "first": first.tolist(), "second": first.tolist()}, resamples=200)
+    always, never = ({"right": np.packbits(np.full(40, it)).tobytes().hex()} for it in (True, False))
+    half = {"right": np.packbits(np.arange(40) % 2 == 0).tobytes().hex()}
+    rows = [{**row, "pairs": {"accuracy": a}} for row, a in ((always, 1.0), (half, 0.5), (never, 0.0))]
+    together = accuracy(rows[:2], people)
+    assert together is not None and together.mean == 0.75 and together.low is not None and together.low <= 0.75
+    apart = difference(rows[:1], rows[2:], people)
+    assert apart is not None and (apart.mean, apart.low, apart.high) == (1.0, 1.0, 1.0) and apart.excludes_zero()
+    assert accuracy([{"diverged": True}], people) is None

@@ -1,0 +1,118 @@
+"""A run that is killed goes on and is kept once; a diverging one is kept as such; the pages say what there is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.__main__ import main
+from lab.experiments.photos import Photos
+from tests.lab.experiments.made_lfw import WholePicture, made_lfw, made_plan
+
+ROOT = Path(__file__).resolve().parents[3]
+STEPS = 12
+NAME = "tiny/n-softmax/seed-0"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set whose faces were found before, and a plan."""
+    folder = tmp_path_factory.mktemp("experiments")
+    made_plan(folder / "plan", iterations=STEPS)
+    photos = Photos(made_lfw(folder / "data"), folder / "work", WholePicture())
+    for half in ("tune", "report"):
+        photos.found(half)
+    return folder
+
+
+def flags(place: Path) -> list[str]:
+    names = ("plan", "data", "work", "results")
+    return [word for name in names for word in (f"--{name}", str(place / name))]
+
+
+def rows_of(place: Path) -> list[dict[str, Any]]:
+    path = place / "results" / "experiments.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def log_of(place: Path) -> Path:
+    return place / "work" / "runs" / NAME.replace("/", "--") / "log.jsonl"
+
+
+def kill_in_the_middle(place: Path) -> None:
+    words = [sys.executable, "-m", "lab", "experiments", "run", NAME, *flags(place)]
+    process = subprocess.Popen(words, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    checkpoints = log_of(place).parent / "checkpoints"
+    while not list(checkpoints.glob("step-*")) and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() < 0
+
+
+def test_a_killed_run_goes_on_and_is_kept_once(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kill_in_the_middle(place)
+    assert rows_of(place) == []
+    assert main(["experiments", "next", *flags(place)]) == 0
+    assert NAME in capsys.readouterr().out
+    assert main(["experiments", "run", *flags(place)]) == 0
+    assert main(["experiments", "run", NAME, *flags(place)]) == 0
+    [row] = rows_of(place)
+    assert (row["name"], row["steps"], row["diverged"]) == (NAME, STEPS, False)
+    steps = [
+        json.loads(line)["step"]
+        for line in log_of(place).read_text().splitlines()
+        if '"loss"' in line and "stage" in line
+    ]
+    assert steps == list(range(1, STEPS + 1))
+    curve = (place / "results" / "curves" / f"{NAME.replace('/', '--')}.csv").read_text().splitlines()
+    assert curve[0] == "step,loss,auc,eer" and curve[-1].startswith(f"{STEPS},") and not curve[-1].endswith(",,")
+
+
+def test_the_others_are_run_until_nothing_is_left(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["experiments", "run", "--all", *flags(place)]) == 0
+    assert "tiny/wild/seed-0" in capsys.readouterr().out
+    wild = rows_of(place)[-1]
+    assert (wild["diverged"], "pairs" in wild) == (True, False)
+    assert main(["experiments", "next", *flags(place)]) == 0
+    assert "nothing is outstanding" in capsys.readouterr().out
+
+
+def test_a_row_names_what_is_needed_to_repeat_it(place: Path) -> None:
+    row = rows_of(place)[0]
+    for key in ("date", "commit", "machine", "threads", "torch", "recipe", "fingerprint", "seconds_a_step"):
+        assert row[key], key
+    assert row["right"] and row["gallery"]["people"] == 6
+
+
+def test_the_pages_show_finished_and_outstanding_rows(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "lab").mkdir()
+    readme = tmp_path / "lab" / "README.md"
+    readme.write_text("before\n<!-- leaderboard -->\nold\n<!-- end of the leaderboard -->\nafter\n")
+    assert main(["experiments", "report", *flags(place), "--pages", str(tmp_path)]) == 0
+    text = readme.read_text()
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+    assert f"{100 * rows_of(place)[0]['pairs']['accuracy']:.2f} [" in text
+    page = (tmp_path / "docs" / "lab" / "experiments.md").read_text()
+    assert "diverged (1 of 1)" in page and "not one experiment" in page.replace("\n", " ")
+    assert (tmp_path / "docs" / "lab" / "experiments-tiny-curves.png").stat().st_size > 1000
+    empty = ["--results", str(tmp_path / "none")]
+    assert main(["experiments", "report", *flags(place), *empty, "--pages", str(tmp_path)]) == 0
+    assert readme.read_text().count("not run yet") == 2
+
+
+@pytest.mark.parametrize(
+    "words", [["--until", "soon"], ["--until", "25:00"], ["--threads", "0"], ["no/such"], ["--data", "nowhere"]]
+)
+def test_wrong_use_is_one_line(
+    place: Path, tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fresh = ["--work", str(tmp_path / "work"), "--results", str(tmp_path / "results")]
+    assert main(["experiments", "run", *flags(place), *fresh, *words]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
