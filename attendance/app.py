@@ -28,11 +28,12 @@ from attendance.ledger.port import Ledger
 from attendance.search.chroma import ChromaStore, GraphSettings, ServerStore
 from attendance.search.port import Gallery, GalleryStore
 from attendance.space import Space, mismatch
-from attendance.types import GalleryEntry, Person
+from attendance.types import GalleryEntry, Person, Template
 
 # What brings PyTorch, OpenCV or SciPy along is imported where it is used: most commands never need it.
 if TYPE_CHECKING:
     from attendance.consistency import OutlierLimits
+    from attendance.crops import CropKeys, CropStore
     from attendance.detect.port import Detector
     from attendance.duplicates import Standing
     from attendance.embed.card import ModelCard
@@ -374,6 +375,61 @@ class App:
             owner_of(self.ledger, create=True)
         with open_for_writing(self.ledger, self.gallery_store) as gallery:
             yield gallery
+            self.sweep_crops()
+
+    @property
+    def keep_crop(self) -> Callable[[Template, bytes], None] | None:
+        """Keeps the crop of a template that was enrolled; None where none are kept."""
+        if self.settings.crops.keep == "off":
+            return None
+        from attendance.gallery import owner_of
+
+        crops = self.crops
+        # A key that cannot be used ends the run before anybody is enrolled.
+        if crops.keys and not crops.claim(owner_of(self.ledger, create=True)):
+            raise UsageError(
+                f"the crops in {self.store / 'crops'} are those of another ledger: move the folder away, or use "
+                "another --store"
+            )
+        return crops.put
+
+    @cached_property
+    def crops(self) -> CropStore:
+        """The kept crops of faces; the key is read when one is written or read."""
+        from attendance.crops import CropStore
+
+        return CropStore(self.store / "crops", lambda: self._crop_keys)
+
+    @cached_property
+    def _crop_keys(self) -> CropKeys:
+        from attendance.crops import keys_of_text, read_crop_keys
+
+        section = self.settings.crops
+        text = section.key.get_secret_value()
+        if text:
+            return keys_of_text(text, origin="ATTENDANCE_CROPS__KEY")
+        if section.key_file is None:
+            raise UsageError(
+                "the kept crops are encrypted, and no key is given: name the file that holds it as crops.key_file, or "
+                "give ATTENDANCE_CROPS__KEY"
+            )
+        return read_crop_keys(section.key_file, store=self.store)
+
+    def sweep_crops(self, *, always: bool = False) -> int:
+        """Remove the crops of whoever, and of which photo, is not in the ledger any more; how many.
+
+        Nobody looks where no template changed since the last time, unless ``always``.
+        """
+        from attendance.gallery import owner_of
+
+        crops = self.crops
+        if not crops.exists:
+            return 0
+        if not crops.claim(owner_of(self.ledger)):
+            _log.warning("the crops in %s are those of another ledger, and are left as they are", self.store / "crops")
+            return 0
+        revision = self.ledger.template_revision().revision
+        return crops.sweep(self.ledger.people, revision=revision) if always or crops.swept != revision else 0
 
     def _note_key(self) -> None:
         """Have the ledger say by which key the first templates are protected, so that no other one is taken later."""
@@ -560,6 +616,8 @@ class App:
             max_pixels=enrol.max_pixels,
             max_side_px=enrol.max_side_px,
             batch_size=self.settings.model.batch_size,
+            # By another gate than the configured one photos are compared, and nobody is enrolled.
+            keep_crops=strict and quality_level is None and self.settings.crops.keep != "off",
         )
         return StillReader(load if load is not None else lambda: self.reader, options)
 

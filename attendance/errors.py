@@ -11,6 +11,7 @@ AttendanceError                 exit 1   anything this project raises on purpose
 ├── BackupError                          a backup that cannot be written, read or restored
 └── StoreError                           the ledger or the gallery
     ├── LockHeldError                    somebody else holds the lock: says who
+    ├── CropStoreError                   the folder of crops cannot be written
     ├── GalleryError
     │   ├── GalleryDamagedError          the collection can no longer be opened: rebuild it from the ledger
     │   │   └── GalleryGoneError         there is none, or not any more: lost, or made anew by somebody else
@@ -79,6 +80,10 @@ class StoreError(AttendanceError):
 
 class LockHeldError(StoreError):
     """Another process holds the lock that this one needs; the message says who."""
+
+
+class CropStoreError(StoreError):
+    """The folder of kept crops cannot be written."""
 
 
 class GalleryError(StoreError):

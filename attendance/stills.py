@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from attendance.align import quality_chips
+from attendance.crops import cut, encoded
 from attendance.errors import ImageError
 from attendance.faces import FaceRule, choose_face
 from attendance.images import Photo, read_photo, read_photo_bytes
@@ -29,6 +30,7 @@ class Reading:
 
     ``sha256`` is that of the file's bytes, empty when they could not be read. ``face`` is in pixels of the picture as
     it was detected (shrunk to ``max_side_px`` where the photo is larger); divided by ``scale`` in those of the photo.
+    ``crop`` is the face as `attendance.crops.encoded` writes it, where it was asked for.
     """
 
     path: Path
@@ -38,6 +40,7 @@ class Reading:
     reason: RefusalReason | None
     detail: str
     scale: float = 1.0
+    crop: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class StillOptions:
 
     ``strict`` applies what enrolment demands: a photo with a second face of at least 60 % of the area is refused under
     rule ``largest``, and faces pass the quality gate of ``quality_level``, with ``judge_pictures`` by sharpness and
-    light too. Probes are read without it.
+    light too. Probes are read without it. ``keep_crops`` has each face that is read cut out of its photo as well.
     """
 
     rule: FaceRule = FaceRule.LARGEST
@@ -56,6 +59,7 @@ class StillOptions:
     max_pixels: int = 120_000_000
     max_side_px: int = 1600
     batch_size: int = 32
+    keep_crops: bool = False
 
 
 class StillReader:
@@ -165,8 +169,8 @@ class StillReader:
         missed = ", ".join(str(finding) for finding in quality.findings)
         return RefusalReason.LOW_QUALITY, f"{missed}; use a sharp, evenly lit, frontal photo from near"
 
-    @staticmethod
     def _reading(
+        self,
         path: Path,
         photo: Photo,
         item: Face | tuple[RefusalReason, str],
@@ -174,7 +178,8 @@ class StillReader:
     ) -> Reading:
         if isinstance(item, Face):
             assert vector is not None
-            return Reading(path, photo.sha256, vector[0], item, None, "", photo.scale)
+            crop = encoded(cut(photo.image, item)) if self._options.keep_crops else None
+            return Reading(path, photo.sha256, vector[0], item, None, "", photo.scale, crop)
         return Reading(path, photo.sha256, None, None, item[0], item[1])
 
 

@@ -261,7 +261,8 @@ def _enrol(
         # By everybody who may be in afterwards: a run that goes on from an interrupted one decides as that did.
         everybody = app.ledger.person_versions().keys() | {person.identity_id for person in plan.people}
         policy = replace(policy, duplicate_threshold=app.duplicate_threshold(len(everybody)))
-        enroller = Enroller(app.ledger, gallery, stills, policy=policy, now=_now)
+        keep = None if arguments.dry_run else app.keep_crop
+        enroller = Enroller(app.ledger, gallery, stills, policy=policy, now=_now, keep=keep)
         enroller.result.refused += plan.refused
         total = sum(len(person.enrol) for person in plan.people)
         with progress(total, quiet=context.quiet) as done:

@@ -66,7 +66,7 @@ def enrol(arguments: argparse.Namespace, context: Context) -> int:
             readings = list(zip(photos, stills.read(photos.values()), strict=True))
         with app.writing() as gallery:
             policy = app.enrol_policy(source_label=SINGLE_SOURCE)
-            enroller = Enroller(app.ledger, gallery, stills, policy=policy, now=_now)
+            enroller = Enroller(app.ledger, gallery, stills, policy=policy, now=_now, keep=app.keep_crop)
             result = enroller.add(identity_id, readings, row=_row(identity_id, arguments))
     _print(context, identity_id, result)
     context.write_json(

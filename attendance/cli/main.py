@@ -10,6 +10,7 @@ from attendance.cli import (
     backup,
     calibrating,
     check,
+    crops,
     enrol,
     fairness,
     galleries,
@@ -34,7 +35,7 @@ def build_parser() -> Parser:
         "python -m attendance report --by day",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    data = (people, enrol, recognise, galleries, ledgers, kiosks, registers, models, protecting)
+    data = (people, enrol, recognise, galleries, ledgers, kiosks, registers, models, protecting, crops)
     for module in (*data, reports, calibrating, fairness, backup, serve, check):
         module.register(commands)
     return parser

@@ -21,6 +21,7 @@ from attendance.space import Space
 if TYPE_CHECKING:
     from attendance.swap import Prepared, ScoreChange, Waiting
     from attendance.swap.preparing import Remake
+    from attendance.swap.rereading import Find
 
 COLUMNS = (
     "identity_id", "templates_before", "templates_after", "genuine_before", "genuine_after", "other_before",
@@ -61,7 +62,7 @@ class Outcome:
 
 def swap_model(arguments: argparse.Namespace, context: Context) -> int:
     """Re-embed everybody beside the templates in force, show what changes, and switch."""
-    from attendance.swap import Photos, Rereader
+    from attendance.swap import Rereader
 
     started = time.monotonic()
     with open_existing(context) as app:
@@ -70,11 +71,7 @@ def swap_model(arguments: argparse.Namespace, context: Context) -> int:
         if target == present:
             raise UsageError(f"the templates in force are of model {arguments.id} already")
         other = app.turned(target)
-        enrol = app.settings.enrol
-        sources = []
-        if arguments.photos is not None:
-            folder = existing_folder(arguments.photos, "--photos")
-            sources.append(Photos(folder, max_pixels=enrol.max_pixels, max_side_px=enrol.max_side_px))
+        sources = [*photos_of(app, arguments.photos), *_crops_of(context, app, other)]
         context.say(f"from model {present.model} to {other.embedder.describe()}")
         remake = Rereader(sources, other.reader, lambda: app.reader)
         prepared = prepare_with(context, app, remake, target)
@@ -87,6 +84,30 @@ def swap_model(arguments: argparse.Namespace, context: Context) -> int:
         "threshold_after": thresholds[1],
         "scores": [change.to_json() for change in changes],
     })  # fmt: skip
+
+
+def photos_of(app: App, folder: Path | None) -> list[Find]:
+    """The folder of photos as a source; none where none is given."""
+    from attendance.swap import Photos
+
+    if folder is None:
+        return []
+    enrol = app.settings.enrol
+    root = existing_folder(folder, "--photos")
+    return [Photos(root, max_pixels=enrol.max_pixels, max_side_px=enrol.max_side_px)]
+
+
+def _crops_of(context: Context, app: App, other: App) -> list[Find]:
+    """The kept crops as a source, where there are some and this machine holds a key that opens them."""
+    from attendance.swap import KeptCrops
+
+    if not app.crops.kept():
+        return []
+    section = app.settings.crops
+    if section.key_file is None and not section.key.get_secret_value():
+        context.say("crops are kept, but no key for them is given (crops.key_file): they are left out")
+        return []
+    return [KeptCrops(app.crops, other.card.alignment)]
 
 
 def go_back(arguments: argparse.Namespace, context: Context) -> int:
@@ -113,6 +134,7 @@ def finish_swap(arguments: argparse.Namespace, context: Context) -> int:
         if not arguments.yes and not _agreed(f"Delete every template but those of {present.text}? Type yes: "):
             raise UsageError("nothing was deleted: answer yes, or give --yes")
         deleted = finish(app.ledger)
+        app.sweep_crops(always=True)
     context.say(f"{deleted} templates deleted; those of {present.text} are in force")
     context.write_json({"in_force": present.text, "deleted": deleted})
     return EXIT_OK

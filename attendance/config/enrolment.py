@@ -10,7 +10,7 @@ from attendance.config.base import Real, Whole
 from attendance.config.base import Section as _Section
 
 
-def _off_as_text(value: Any) -> Any:
+def off_as_text(value: Any) -> Any:
     """YAML reads an unquoted ``off`` as false."""
     return "off" if value is False else value
 
@@ -18,7 +18,7 @@ def _off_as_text(value: Any) -> Any:
 class QualitySection(_Section):
     """Which faces are good enough to enrol or to decide by."""
 
-    level: Annotated[Literal["off", "standard", "strict"], BeforeValidator(_off_as_text)] = Field(
+    level: Annotated[Literal["off", "standard", "strict"], BeforeValidator(off_as_text)] = Field(
         default="standard",
         description="Gate for enrolment and live frames: off lets every face pass; the keys below change its limits.",
     )
@@ -84,7 +84,7 @@ class EnrolSection(_Section):
         le=0.1,
         description="Share (0.001 to 0.1) of newcomers who may be suspected of being somebody else without reason.",
     )
-    outliers: Annotated[Literal["refuse", "off"], BeforeValidator(_off_as_text)] = Field(
+    outliers: Annotated[Literal["refuse", "off"], BeforeValidator(off_as_text)] = Field(
         default="refuse",
         description="A photo that does not fit the person's other photos is refused, or nobody looks (off).",
     )

@@ -21,7 +21,7 @@ from attendance.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "ATTENDANCE_"
 LISTS = ("cameras", "sites")
-SECRETS = ("backup.passphrase", "service.token")
+SECRETS = ("backup.passphrase", "crops.key", "service.token")
 """Keys whose value comes from the environment alone, is taken as it stands there, and is shown nowhere."""
 # A value that is an address may carry a user and password; up to the last @, since they may hold one themselves.
 _PASSWORD = re.compile(r"(?<=://).*@", re.DOTALL)

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from attendance.config.backup import BackupSection
 from attendance.config.base import Fraction, Identifier, Real, Whole
 from attendance.config.base import Section as _Section
+from attendance.config.crops import CropsSection
 from attendance.config.enrolment import EnrolSection, QualitySection
 from attendance.config.kiosk import KioskSection
 from attendance.config.service import ServiceSection
@@ -319,6 +320,7 @@ class Settings(_Section):
     quality: QualitySection = Field(default_factory=QualitySection)
     decide: DecideSection = Field(default_factory=DecideSection)
     enrol: EnrolSection = Field(default_factory=EnrolSection)
+    crops: CropsSection = Field(default_factory=CropsSection)
     attendance: AttendanceSection = Field(default_factory=AttendanceSection)
     cameras: tuple[CameraSection, ...] = (CameraSection(),)
     sites: tuple[SiteSection, ...] = (SiteSection(),)

@@ -20,7 +20,7 @@ import numpy as np
 
 from attendance.consistency import Outlier, covering, outliers
 from attendance.enrol.duplicates import Crowd, DuplicatePolicy
-from attendance.enrol.values import EnrolPolicy, EnrolResult, PersonPhotos, Refusal, template_id
+from attendance.enrol.values import EnrolPolicy, EnrolResult, PersonPhotos, Refusal, is_same, template_id
 from attendance.errors import ImageError
 from attendance.gallery import PersonChange, apply_changes
 from attendance.ledger.port import Ledger
@@ -68,7 +68,9 @@ class Enroller:
         *,
         policy: EnrolPolicy,
         now: Callable[[], datetime],
+        keep: Callable[[Template, bytes], None] | None = None,
     ) -> None:
+        """``keep`` is given the crop of each template that is in, where ``stills`` makes crops."""
         self._ledger = ledger
         self._gallery = gallery
         self._stills = stills
@@ -80,6 +82,8 @@ class Enroller:
         self._sha256: dict[str, str] = {}
         self._gone: dict[str, tuple[Template, ...]] = {}
         self._undecided: list[_Work] = []
+        self._keep = keep
+        self._crops: dict[str, bytes] = {}
         self.result = EnrolResult(batch=self._batch)
 
     def run(
@@ -223,6 +227,8 @@ class Enroller:
             else:
                 read.append(replace(work, fresh=self._fitting(work.identity_id, fresh)))
         self._settle(self._accepted(read))
+        waiting = {template.template_id for work in self._undecided for template in work.fresh}
+        self._crops = {key: crop for key, crop in self._crops.items() if key in waiting}
 
     def _is_undecided(self, identity_id: str, fresh: list[Template]) -> bool:
         """Whether two new photos contradict each other: who else is enrolled may tell which is wrong, but not yet."""
@@ -240,8 +246,11 @@ class Enroller:
                 assert reading.reason is not None
                 self._refuse(name, reading.reason, reading.detail)
                 continue
+            key = self._template_id(identity_id, name)
+            if reading.crop is not None:
+                self._crops[key] = reading.crop
             yield Template(
-                template_id=self._template_id(identity_id, name),
+                template_id=key,
                 vector=reading.vector,
                 card_id=self._gallery.card_id,
                 source_label=self._policy.source_label,
@@ -341,6 +350,7 @@ class Enroller:
                 for work, change in changes:
                     if change not in forestalled:
                         self._count(work, change)
+                        self._keep_crops(work, enrolled=change is not None or work.identity_id in people)
 
     def _change(self, before: Person | None, work: _Work) -> PersonChange | None:
         """The person as they shall be: new templates, new details, without pruned photos. None: as they are."""
@@ -354,7 +364,7 @@ class Enroller:
             templates.pop(template.template_id, None)
         after = person if work.row is None else work.row.applied_to(person)
         after = replace(after, version=person.version + 1, templates=tuple(templates.values()))
-        return None if before is not None and _same(before, after) else PersonChange(before, after)
+        return None if before is not None and is_same(before, after) else PersonChange(before, after)
 
     def _pruned(self, work: _Work) -> tuple[Template, ...]:
         return self._gone.get(work.identity_id, ()) if self._policy.prune else ()
@@ -368,6 +378,14 @@ class Enroller:
             self.result.removed += sum(t.template_id in held for t in self._pruned(work))
         self.result.vanished += [t.path for t in self._gone.get(work.identity_id, ())]
 
+    def _keep_crops(self, work: _Work, *, enrolled: bool) -> None:
+        """Behind the ledger's write, so that nobody's face is kept who is not in."""
+        if self._keep is None or self._policy.dry_run or not enrolled:
+            return
+        for template in work.fresh:
+            if (crop := self._crops.get(template.template_id)) is not None:
+                self._keep(template, crop)
+
     def _template_id(self, identity_id: str, name: str) -> str:
         return template_id(identity_id, self._policy.source_label, name)
 
@@ -377,11 +395,3 @@ class Enroller:
 
 def _parts(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
     return (items[i : i + GROUP_PEOPLE] for i in range(0, len(items), GROUP_PEOPLE))
-
-
-def _same(before: Person, after: Person) -> bool:
-    """Whether two states of a person are the same but for the version."""
-    details = ("name", "department", "site", "group", "active_from", "active_to", "consent")
-    return all(getattr(before, name) == getattr(after, name) for name in details) and [
-        (t.template_id, t.sha256, t.card_id) for t in before.templates
-    ] == [(t.template_id, t.sha256, t.card_id) for t in after.templates]

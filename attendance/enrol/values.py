@@ -10,7 +10,7 @@ from typing import Any
 
 from attendance.consistency import OutlierLimits
 from attendance.duplicates import Standing
-from attendance.types import RefusalReason
+from attendance.types import Person, RefusalReason
 
 SINGLE_SOURCE = "enrol"
 """Source label of people enrolled one by one; no folder may use it, so that no prune takes their templates."""
@@ -114,3 +114,11 @@ class ProbeResult:
 def template_id(identity_id: str, source_label: str, path: str) -> str:
     """The id of the template of one photo: the same photo of the same person and source has the same id, always."""
     return hashlib.sha256(f"{identity_id}\0{source_label}\0{path}".encode()).hexdigest()[:32]
+
+
+def is_same(before: Person, after: Person) -> bool:
+    """Whether two states of a person are the same but for the version."""
+    details = ("name", "department", "site", "group", "active_from", "active_to", "consent")
+    return all(getattr(before, name) == getattr(after, name) for name in details) and [
+        (t.template_id, t.sha256, t.card_id) for t in before.templates
+    ] == [(t.template_id, t.sha256, t.card_id) for t in after.templates]

@@ -1,5 +1,6 @@
 """Changing everybody's templates at once: made anew beside the present ones, put into force with one write."""
 
+from attendance.swap.crops import KeptCrops
 from attendance.swap.preparing import Prepared, Unmade, Waiting, finish, lacking, prepare
 from attendance.swap.rereading import Picture, Rereader
 from attendance.swap.rotating import Rotator
@@ -9,6 +10,7 @@ from attendance.swap.switching import switch
 from attendance.swap.turning import Turner, TurningPath
 
 __all__ = [
+    "KeptCrops",
     "PersonScores",
     "Photos",
     "Picture",

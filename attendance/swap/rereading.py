@@ -47,6 +47,10 @@ class Rereader:
     def _present(self) -> FaceReader:
         return self._load_present()
 
+    def picture(self, template: Template) -> Picture | tuple[str, str]:
+        """The picture with the face that was enrolled, or a reason code and a sentence."""
+        return self._face_of(template)
+
     def __call__(self, templates: Sequence[Template]) -> Iterator[_Answer]:
         """See `Remake`."""
         for start in range(0, len(templates), _TOGETHER):
@@ -61,12 +65,9 @@ class Rereader:
 
     def _face_of(self, template: Template) -> Picture | tuple[str, str]:
         """The picture with the face that was enrolled, or why there is none."""
-        try:
-            picture = next((found for find in self._sources if (found := find(template)) is not None), None)
-        except ImageError as error:
-            return error.reason, error.detail
-        if picture is None:
-            return NO_SOURCE, "no photo with its SHA-256 is there: give the folder that holds it"
+        picture = self._picture(template)
+        if isinstance(picture, tuple):
+            return picture
         if picture.face is not None:
             return picture
         faces = self._reader.detect([picture.image])[0]
@@ -75,6 +76,17 @@ class Rereader:
         if not faces:
             return str(RefusalReason.NO_FACE), "the enrolled face is not found in the photo any more: enrol another"
         return Picture(picture.image, faces[0])
+
+    def _picture(self, template: Template) -> Picture | tuple[str, str]:
+        """The picture of the first source that has one, or why there is none."""
+        answer = NO_SOURCE, "no photo with its SHA-256 is there, and no kept crop: give the folder that holds it"
+        for find in self._sources:
+            try:
+                if (picture := find(template)) is not None:
+                    return picture
+            except ImageError as error:
+                answer = error.reason, error.detail
+        return answer
 
     def _enrolled(self, image: RGBImage, faces: list[Face], template: Template) -> list[Face]:
         vectors = self._present.embed([image], [faces])[0]

@@ -58,7 +58,7 @@ def install(store: Path) -> None:
     (folder / "card.yaml").write_text(card_text(card), encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three people with two photos each, enrolled; the other model in the store."""
     folder = tmp_path_factory.mktemp("built")

@@ -40,8 +40,8 @@ class DyingLedger(SqliteLedger):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def rotate(folder: Path, dies_at: str, before: bool) -> None:
-    """Put a key on everybody of a store that has none, as the command does."""
+def rotate(folder: Path, dies_at: str, before: bool, *, keep: bool = False) -> None:
+    """Put a key on everybody of a store that has none, as the command does; ``keep`` leaves the way back open."""
     with DyingLedger(folder / "ledger.sqlite", cooldown_s=300.0, time_zones={}) as ledger:
         if not ledger.template_revision().space:
             assert ledger.put_in_force(CARD, expected="")
@@ -50,4 +50,13 @@ def rotate(folder: Path, dies_at: str, before: bool) -> None:
         if present == CARD:
             prepare(ledger, Rotator(None, KEY, model=CARD, dimension=DIMENSION), target=TARGET)
             switch(ledger, chroma_store(folder, card_id=TARGET), expected=CARD)
-        finish(ledger)
+        if not keep:
+            finish(ledger)
+
+
+def go_back(folder: Path, dies_at: str, before: bool) -> None:
+    """Put the templates without a key into force again where those with one are, as the command does."""
+    with DyingLedger(folder / "ledger.sqlite", cooldown_s=300.0, time_zones={}) as ledger:
+        ledger.dies_at, ledger.before = dies_at, before
+        if ledger.template_revision().space == TARGET:
+            switch(ledger, chroma_store(folder, card_id=CARD), expected=TARGET)

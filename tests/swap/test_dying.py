@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,19 @@ from attendance.ledger.port import Ledger
 from attendance.protect import rotation, turned
 from attendance.search.port import Gallery
 from tests.enrolled import CARD, DIMENSION, chroma_store, open_ledger, person
-from tests.swap.dying import KEY, TARGET, rotate
+from tests.swap.dying import KEY, TARGET, go_back, rotate
 
 PEOPLE = 70
+
+
+def killed(command: Callable[[Path, str, bool], None], folder: Path, dies_at: str, before: bool) -> None:
+    """Run it in a process that kills itself there."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["chromadb", "tests.swap.dying"])
+    process = context.Process(target=command, args=(folder, dies_at, before))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
 
 
 def check(ledger: Ledger, gallery: Gallery, space: str) -> None:
@@ -40,12 +51,7 @@ def check(ledger: Ledger, gallery: Gallery, space: str) -> None:
 def test_killed_at_one_point_and_run_again(tmp_path: Path, dies_at: str, before: bool, space: str) -> None:
     with open_ledger(tmp_path) as ledger, open_for_writing(ledger, chroma_store(tmp_path)) as gallery:
         assert apply_changes(ledger, gallery, [PersonChange(None, person(n)) for n in range(1, PEOPLE + 1)]) == []
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["chromadb", "tests.swap.dying"])
-    process = context.Process(target=rotate, args=(tmp_path, dies_at, before))
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    killed(rotate, tmp_path, dies_at, before)
     with open_ledger(tmp_path) as ledger:
         assert ledger.template_revision().space == space
         with open_for_writing(ledger, chroma_store(tmp_path, card_id=space)) as gallery:
@@ -55,3 +61,20 @@ def test_killed_at_one_point_and_run_again(tmp_path: Path, dies_at: str, before:
         assert all(found.shelved == () for found in ledger.people())
         with open_for_writing(ledger, chroma_store(tmp_path, card_id=TARGET)) as gallery:
             check(ledger, gallery, TARGET)
+
+
+@pytest.mark.parametrize(("before", "space"), [(True, TARGET), (False, CARD)])
+def test_killed_on_the_way_back_and_run_again(tmp_path: Path, before: bool, space: str) -> None:
+    with open_ledger(tmp_path) as ledger, open_for_writing(ledger, chroma_store(tmp_path)) as gallery:
+        assert apply_changes(ledger, gallery, [PersonChange(None, person(n)) for n in range(1, PEOPLE + 1)]) == []
+    rotate(tmp_path, "", True, keep=True)
+    killed(go_back, tmp_path, "switch", before)
+    with open_ledger(tmp_path) as ledger:
+        assert ledger.template_revision().space == space
+        with open_for_writing(ledger, chroma_store(tmp_path, card_id=space)) as gallery:
+            check(ledger, gallery, space)
+    go_back(tmp_path, "", True)
+    with open_ledger(tmp_path) as ledger:
+        assert ledger.template_revision().space == CARD
+        with open_for_writing(ledger, chroma_store(tmp_path, card_id=CARD)) as gallery:
+            check(ledger, gallery, CARD)
