@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -22,7 +20,8 @@ def pixels(chips: RGBImage) -> Float32:
     """A poor embedder that these people are no challenge for."""
     flat = chips.reshape(len(chips), -1).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
-    return flat / np.linalg.norm(flat, axis=1, keepdims=True)
+    unit: Float32 = flat / np.linalg.norm(flat, axis=1, keepdims=True)
+    return unit
 
 
 @pytest.fixture(scope="module")
