@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from attendance.errors import UsageError
+from attendance.errors import AttendanceError, UsageError
 from lab.command import Context, add_command
 
 EXAMPLE = "python -m lab experiments run --all --until 23:30 --threads 1"
@@ -74,16 +74,26 @@ def run_command(arguments: argparse.Namespace, context: Context) -> None:
     laboratory = _laboratory(arguments, threads=arguments.threads, stop_at=stop_at)
     due = _chosen(outstanding(laboratory), [run.name for run in laboratory.runs], arguments)
     ended: dict[str, str] = {}
+    failed: list[AttendanceError] = []
     for run in due:
         if laboratory.time_is_up():
             break
-        how = carry_on(laboratory, run)
+        try:
+            how = carry_on(laboratory, run)
+        except AttendanceError as error:
+            if not arguments.all:
+                raise
+            failed.append(error)  # the others do not wait for this one
+            context.say(f"{run.name}: failed: {error}")
+            continue
         ended[run.name] = str(how)
         row = laboratory.results.row_of(run)
         context.say(f"{run.name}: {how if row is None else _outcome(row)}")
         if how is Ended.STOPPED or (how is Ended.FINISHED and not (arguments.all or arguments.names)):
             break
     context.write_json({"runs": ended})
+    if failed:
+        raise failed[0]
 
 
 def report_command(arguments: argparse.Namespace, context: Context) -> None:

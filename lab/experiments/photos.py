@@ -6,9 +6,12 @@ Layout of the data set: ``images/<person>/<photo>``, ``split.csv`` (person, half
 from __future__ import annotations
 
 import csv
+import fcntl
 import hashlib
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,6 +33,8 @@ Half = Literal["tune", "report"]
 MAX_PIXELS, MAX_SIDE_PX = 120_000_000, 1600
 PIECE = 250
 """Photos between two looks at the clock; what is found is kept piece by piece."""
+
+WAIT_S = 0.5
 
 Change = Callable[[RGBImage], RGBImage]
 
@@ -128,6 +133,25 @@ def crops(
     return cut
 
 
+@contextmanager
+def alone(folder: Path, stop_at: float | None) -> Iterator[None]:
+    """Let one process at a time make what several need; the others wait for it.
+
+    Raises:
+        UnfinishedError: ``stop_at`` came first.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".making").open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                require_time(stop_at)
+                time.sleep(WAIT_S)
+        yield
+
+
 def require_time(stop_at: float | None) -> None:
     """Raise UnfinishedError from ``stop_at`` of ``time.monotonic()`` on."""
     if stop_at is not None and time.monotonic() >= stop_at:
@@ -137,7 +161,7 @@ def require_time(stop_at: float | None) -> None:
 def save_array(path: Path, array: NDArray[np.generic]) -> None:
     """Write it whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}")
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
     with beside.open("wb") as file:
         np.save(file, array)
     beside.replace(path)

@@ -27,7 +27,7 @@ from lab.evaluate.shared import Model
 from lab.evaluate.verification import judge_pairs, score_pairs
 from lab.experiments.faces import HELD_OUT, SPLIT_SEED
 from lab.experiments.judge import Judged, judge
-from lab.experiments.photos import Photos
+from lab.experiments.photos import Photos, alone
 from lab.read import QUALITY_OFF, open_app, open_reader, read_vectors
 
 PEOPLE, ENROLLED, PROBES = 50, 5, 5
@@ -45,7 +45,8 @@ def judge_model(
     photos: Photos, model: str, *, cross: bool, threads: int, stop_at: float | None
 ) -> tuple[Judged, dict[str, Any]]:
     """A model of the product on the same crops and pairs as the runs, cut as its card says."""
-    photos.found("report", stop_at=stop_at)
+    with alone(photos.work, stop_at):
+        photos.found("report", stop_at=stop_at)
     app = App(load(None, overrides={"model.id": model, "model.threads": threads}))
     embedder = app.embedder
 

@@ -28,19 +28,21 @@ from lab.data.folder import at_size
 from lab.data.loading import to_input
 from lab.experiments.faces import VIEWS, make_crops, make_views
 from lab.experiments.judge import Judged, judge
-from lab.experiments.photos import Photos, UnfinishedError
+from lab.experiments.photos import Photos, UnfinishedError, alone
 from lab.experiments.plan import Run
 from lab.experiments.products import default_embedder, judge_export, judge_model
 from lab.experiments.results import Results, Row
 from lab.train.journal import DivergedError
 from lab.train.loop import train
 from lab.train.recipe import Recipe
-from lab.train.run_folder import CHECKPOINTS, ENVIRONMENT, LOG, WEIGHTS, environment
+from lab.train.recipe_file import first_difference, read_recipe
+from lab.train.run_folder import CHECKPOINTS, ENVIRONMENT, FREE, LOG, RECIPE, RESULT, WEIGHTS, environment
 from lab.train.weights import load_weights
 
 WORK = Path("build/lab/experiments")
 CURVE_POINTS = 40
 BATCH = 64
+CLAIM = ".claimed"
 
 
 class Ended(StrEnum):
@@ -96,19 +98,34 @@ def carry_on(laboratory: Laboratory, run: Run) -> Ended:
 
 def trained(laboratory: Laboratory, run: Run) -> bool:
     """Train a run to its end; False where the time was up before."""
-    recipe = run.recipe(laboratory.work)
+    recipe, folder = run.recipe(laboratory.work), laboratory.folder(run)
+    _make_ready(laboratory, recipe)
+    if (folder / RECIPE).exists() and first_difference(read_recipe(folder / RECIPE), recipe, ignored=FREE) is not None:
+        _forget(folder)  # the plan was changed since: what was begun is another run
+    if (folder / RESULT).exists():
+        return True
+    result = train(recipe, out=folder, resume=True, stop_at=laboratory.stop_at)
+    return not result["stopped"]
+
+
+def _make_ready(laboratory: Laboratory, recipe: Recipe) -> None:
+    """Find the faces that the recipe trains on and the judgement needs, and cut them."""
     photos, stop_at = laboratory.photos, laboratory.stop_at
-    if not recipe.data.path.joinpath("about.json").exists():
+    with alone(laboratory.work, stop_at):
         found = photos.found("tune", stop_at=stop_at)
         if recipe.data.path.name == VIEWS:
             make_views(photos, found, default_embedder(laboratory.threads), stop_at=stop_at)
         else:
             make_crops(photos, found)
-    folder = laboratory.folder(run)
-    if (folder / WEIGHTS).exists() and _same_recipe(folder, recipe):
-        return True
-    result = train(recipe, out=folder, resume=True, stop_at=stop_at)
-    return not result["stopped"]
+        photos.found("report", stop_at=stop_at)
+
+
+def _forget(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != CLAIM:
+            path.unlink()
 
 
 def _train_and_judge(laboratory: Laboratory, run: Run) -> Ended:
@@ -119,7 +136,6 @@ def _train_and_judge(laboratory: Laboratory, run: Run) -> Ended:
     except DivergedError:
         _keep(laboratory, run, {"diverged": True, **_training_figures(folder, run.recipe(laboratory.work))})
         return Ended.FINISHED
-    laboratory.photos.found("report", stop_at=laboratory.stop_at)
     if laboratory.time_is_up():
         return Ended.STOPPED
     judged = judge_weights(laboratory, folder / WEIGHTS, cross=run.cross)
@@ -259,13 +275,6 @@ def _log(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _same_recipe(folder: Path, recipe: Recipe) -> bool:
-    from lab.train.recipe_file import first_difference, read_recipe
-    from lab.train.run_folder import FREE, RECIPE
-
-    return first_difference(read_recipe(folder / RECIPE), recipe, ignored=FREE) is None
-
-
 def _plain(value: Any) -> Any:
     """Numbers that are none become null, so that a row is JSON."""
     if isinstance(value, dict):
@@ -288,7 +297,7 @@ def _processor() -> str:
 def _claimed(folder: Path) -> Iterator[bool]:
     """Whether this process alone is at the run; the system gives the claim back however the process ends."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".claimed").open("w") as file:
+    with (folder / CLAIM).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

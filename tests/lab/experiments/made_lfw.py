@@ -50,6 +50,7 @@ def made_plan(folder: Path, *, iterations: int = 6) -> Path:
     """An experiment of two losses, the second of which diverges at once, and the tiny recipe."""
     recipe = tiny(folder, iterations=iterations)
     recipe["data"] |= {"path": "somewhere/tune", "kind": "crops", "cache": None, "strangers": 0.34, "split_seed": 0}
+    recipe["network"] = {"backbone": "iresnet-34", "dimension": 16, "numbers": {"width": 0.125, "most_blocks": 1}}
     recipe["checkpoint_every"] = 2
     (folder / "recipes").mkdir(parents=True)
     (folder / "recipes" / "tiny.yaml").write_text(yaml.safe_dump(recipe))
