@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ ALIGNMENTS = [arcface_112(), dlib_150(), dlib_150(0.17), facenet_160(), facenet_
 MEAN_FACE: Float32 = np.array([(-0.5, -0.6), (0.5, -0.6), (0.0, 0.0), (-0.45, 0.5), (0.45, 0.5)], np.float32)
 
 
+@cache
 def noise(side: int = 600, *, grain_px: int = 6) -> RGBImage:
     """Something that differs everywhere, in patches of ``grain_px``."""
     small = np.random.default_rng(5).integers(0, 256, (side // grain_px, side // grain_px, 3)).astype(np.uint8)
@@ -34,24 +36,24 @@ def face(x: float, y: float, *, eyes_px: float, lean_deg: float = 0.0) -> Face:
     return Face(np.array([*low, *high], np.float32), 0.99, points.astype(np.float32))
 
 
-@pytest.mark.parametrize("alignment", ALIGNMENTS)
 @pytest.mark.parametrize("lean_deg", [0.0, -44.0, 100.0])
 @pytest.mark.parametrize("place", [(300.0, 300.0), (40.0, 560.0), (597.0, 12.0)])
-def test_chips_of_a_crop_are_the_photos(alignment: Alignment, lean_deg: float, place: tuple[float, float]) -> None:
+def test_chips_of_a_crop_are_the_photos(lean_deg: float, place: tuple[float, float]) -> None:
     photo, found = noise(), face(*place, eyes_px=EYES_PX - 5, lean_deg=lean_deg)
     crop = decoded(encoded(cut(photo, found)))
-    assert crop.holds(alignment)
-    chips = (align(photo, [found], alignment), align(crop.image, [crop.face], alignment))
-    difference = np.abs(chips[0].astype(int) - chips[1].astype(int))
-    # Positions are rounded to a part of a pixel, of the photo here and of the crop there.
-    assert (difference.mean(), difference.max()) <= (0.2, 20)
+    for alignment in ALIGNMENTS:
+        assert crop.holds(alignment)
+        chips = (align(photo, [found], alignment), align(crop.image, [crop.face], alignment))
+        difference = np.abs(chips[0].astype(int) - chips[1].astype(int))
+        # Positions are rounded to a part of a pixel, of the photo here and of the crop there.
+        assert difference.mean() < 0.2 and difference.max() <= 20
 
 
 def test_a_large_face_is_shrunk_and_its_chips_stay_near() -> None:
-    photo, found = noise(2000, grain_px=40), face(1000, 1000, eyes_px=4 * EYES_PX, lean_deg=20)
+    photo, found = noise(1000, grain_px=40), face(500, 500, eyes_px=2 * EYES_PX, lean_deg=20)
     crop = cut(photo, found)
     assert float(np.hypot(*(crop.face.points[1] - crop.face.points[0]))) == pytest.approx(EYES_PX, rel=0.05)
-    assert crop.image.size < photo.size / 15
+    assert crop.image.size < photo.size / 3
     for alignment in ALIGNMENTS:
         chips = (align(photo, [found], alignment), align(crop.image, [crop.face], alignment))
         # A box is cut at whole pixels, which are larger in the crop.
