@@ -12,7 +12,7 @@ from lab.experiments.faces import make_crops, make_views
 from lab.experiments.figures import PairPeople, accuracy, difference
 from lab.experiments.judge import judge, unpacked
 from lab.experiments.photos import CONDITIONS, Photos, UnfinishedError
-from lab.experiments.products import default_embedder
+from tests.fakes import ColourEmbedder
 from tests.lab.experiments.made_lfw import PEOPLE, PHOTOS, WholePicture, made_lfw
 
 
@@ -52,10 +52,10 @@ def test_conditions_do_what_their_names_say() -> None:
 def test_views_stand_beside_what_the_teacher_makes_of_them(photos: Photos) -> None:
     found = photos.found("tune")
     with pytest.raises(UnfinishedError):
-        make_views(photos, found, default_embedder(1), stop_at=0.0)
-    plain, views = make_crops(photos, found), make_views(photos, found, default_embedder(1))
+        make_views(photos, found, ColourEmbedder(), stop_at=0.0)
+    plain, views = make_crops(photos, found), make_views(photos, found, ColourEmbedder())
     crops, targets = np.load(views / "crops.npy"), np.load(views / "targets.npy")
-    assert crops.shape == (PEOPLE // 2 * PHOTOS * 8, 112, 112, 3) and targets.shape == (len(crops), 128)
+    assert crops.shape == (PEOPLE // 2 * PHOTOS * 8, 112, 112, 3) and targets.shape == (len(crops), 8)
     assert np.allclose(np.linalg.norm(targets, axis=1), 1.0, atol=1e-5)
     apart = np.abs(crops[::8].astype(int) - np.load(plain / "crops.npy")).mean(axis=(1, 2, 3))
     assert apart.max() < 12.0 < np.abs(crops[4::8].astype(int) - crops[::8]).mean()

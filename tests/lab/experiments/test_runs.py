@@ -84,6 +84,16 @@ def test_the_others_are_run_until_nothing_is_left(place: Path, capsys: pytest.Ca
     assert "nothing is outstanding" in capsys.readouterr().out
 
 
+def test_a_run_whose_plan_was_changed_begins_anew(place: Path) -> None:
+    recipe = place / "plan" / "recipes" / "tiny.yaml"
+    before = recipe.read_text()
+    recipe.write_text(before.replace(f"iterations: {STEPS}", "iterations: 2"))
+    assert main(["experiments", "run", NAME, *flags(place)]) == 0
+    recipe.write_text(before)
+    rows = rows_of(place)
+    assert [row["steps"] for row in rows if row["name"] == NAME] == [STEPS, 2]
+
+
 def test_a_row_names_what_is_needed_to_repeat_it(place: Path) -> None:
     row = rows_of(place)[0]
     for key in ("date", "commit", "machine", "threads", "torch", "recipe", "fingerprint", "seconds_a_step"):
