@@ -109,30 +109,44 @@ def _keep(scored: Float32, order: Int64, most: np.float32, last_pixel: np.float3
     return kept[:n]
 
 
+@compiled
 def shifted(boxes: Float32, offsets: Float32, last_pixel: float) -> Float32:
     """Boxes moved by offsets that are shares of their sides; ``last_pixel`` (0 or 1) is added to the sides first."""
-    wide = boxes[:, 2] - boxes[:, 0] + np.float32(last_pixel)
-    high = boxes[:, 3] - boxes[:, 1] + np.float32(last_pixel)
-    sides = np.stack((wide, high, wide, high), axis=1)
-    moved: Float32 = boxes + offsets * sides
+    moved = np.empty((len(boxes), 4), np.float32)
+    more = np.float32(last_pixel)
+    for n in range(len(boxes)):
+        wide = boxes[n, 2] - boxes[n, 0] + more
+        high = boxes[n, 3] - boxes[n, 1] + more
+        for c in range(4):
+            moved[n, c] = boxes[n, c] + offsets[n, c] * (wide if c % 2 == 0 else high)
     return moved
 
 
+@compiled
 def squared(boxes: Float32) -> Float32:
     """The square on the longer side of each box, about the same centre."""
-    wide = boxes[:, 2] - boxes[:, 0]
-    high = boxes[:, 3] - boxes[:, 1]
-    side = np.maximum(wide, high)
+    squares = np.empty((len(boxes), 4), np.float32)
     half = np.float32(0.5)
-    left = boxes[:, 0] + wide * half - side * half
-    top = boxes[:, 1] + high * half - side * half
-    return np.stack((left, top, left + side, top + side), axis=1)
+    for n in range(len(boxes)):
+        wide = boxes[n, 2] - boxes[n, 0]
+        high = boxes[n, 3] - boxes[n, 1]
+        side = max(wide, high)
+        squares[n, 0] = boxes[n, 0] + wide * half - side * half
+        squares[n, 1] = boxes[n, 1] + high * half - side * half
+        squares[n, 2] = squares[n, 0] + side
+        squares[n, 3] = squares[n, 1] + side
+    return squares
 
 
+@compiled
 def placed(boxes: Float32, points: Float32) -> Float32:
     """(N, 10) points as shares of a box (five x, five y) -> (N, 5, 2) pixels, with the reference's shift of one."""
-    wide = (boxes[:, 2] - boxes[:, 0] + np.float32(1))[:, None]
-    high = (boxes[:, 3] - boxes[:, 1] + np.float32(1))[:, None]
-    x = wide * points[:, :5] + boxes[:, :1] - np.float32(1)
-    y = high * points[:, 5:] + boxes[:, 1:2] - np.float32(1)
-    return np.stack((x, y), axis=2)
+    found = np.empty((len(boxes), 5, 2), np.float32)
+    one = np.float32(1)
+    for n in range(len(boxes)):
+        wide = boxes[n, 2] - boxes[n, 0] + one
+        high = boxes[n, 3] - boxes[n, 1] + one
+        for point in range(5):
+            found[n, point, 0] = wide * points[n, point] + boxes[n, 0] - one
+            found[n, point, 1] = high * points[n, 5 + point] + boxes[n, 1] - one
+    return found

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from attendance.embed.card import ColourOrder, ModelCard
 from attendance.embed.chips import check_chips, to_unit_length
-from attendance.embed.fused import fused
 from attendance.embed.port import Embedder
 from attendance.embed.quick import quick
 from attendance.errors import ModelError
@@ -58,7 +57,7 @@ class TorchEmbedder(Embedder):
         self.device = device
         network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._quick = quick(network, threads=torch.get_num_threads()) if device == "cpu" else None
-        self._network = fused(network) if device == "cpu" and self._quick is None else network
+        self._network = network
         spec = card.input
         self._mean = torch.tensor(spec.mean, device=device).view(1, 3, 1, 1)
         self._scale = torch.tensor(spec.scale, device=device).view(1, 3, 1, 1)
