@@ -34,6 +34,18 @@ class Value:
         return self.low is not None and self.high is not None and (self.low > 0.0 or self.high < 0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    accuracy: float
+    low: float
+    high: float
+    right: str
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return self.low, self.high
+
+
 class PairPeople:
     """Which people each pair of the report half shows, and draws of them."""
 
@@ -49,9 +61,9 @@ class PairPeople:
         low, high = np.quantile(drawn, [0.025, 0.975])
         return Value(float(right.mean()), float(low), float(high))
 
-    def right(self, rows: Sequence[Row]) -> np.ndarray:
+    def right(self, judgements: Sequence[_Judgement]) -> np.ndarray:
         """(N,) the share of the seeds that judged each pair right."""
-        shares: np.ndarray = np.mean([unpacked(row["right"], len(self.first)) for row in rows], axis=0)
+        shares: np.ndarray = np.mean([unpacked(it.right, len(self.first)) for it in judgements], axis=0)
         return shares
 
 
@@ -60,16 +72,18 @@ def judged(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if not row.get("diverged")]
 
 
-def accuracy(rows: Sequence[Row], people: PairPeople | None) -> Value | None:
-    """Of one entry's seeds together: the mean of their accuracies with an interval over people; None without a row."""
-    whole = judged(rows)
+def accuracy(rows: Sequence[Row], people: PairPeople | None, condition: str | None = None) -> Value | None:
+    """Of one entry's seeds together: the mean of their accuracies with an interval over people; None without a row.
+
+    With ``condition`` on probes degraded so.
+    """
+    whole = _judgements(rows, condition)
     if not whole:
         return None
-    mean = float(np.mean([row["pairs"]["accuracy"] for row in whole]))
+    mean = float(np.mean([it.accuracy for it in whole]))
     if len(whole) == 1:
-        low, high = whole[0]["pairs"]["intervals"]["accuracy"]
-        return Value(mean, low, high)
-    if people is None or any("right" not in row for row in whole):
+        return Value(mean, *whole[0].interval)
+    if people is None:
         return Value(mean, None, None)
     value = people.share(people.right(whole))
     assert value.low is not None and value.high is not None
@@ -77,12 +91,23 @@ def accuracy(rows: Sequence[Row], people: PairPeople | None) -> Value | None:
     return Value(mean, value.low + mean - value.mean, value.high + mean - value.mean)
 
 
-def difference(rows: Sequence[Row], others: Sequence[Row], people: PairPeople | None) -> Value | None:
+def difference(
+    rows: Sequence[Row], others: Sequence[Row], people: PairPeople | None, condition: str | None = None
+) -> Value | None:
     """How much better one entry is than another, pair by pair, which is surer than two intervals beside each other."""
-    one, two = judged(rows), judged(others)
-    if not one or not two or people is None or any("right" not in row for row in (*one, *two)):
+    one, two = _judgements(rows, condition), _judgements(others, condition)
+    if not one or not two or people is None or not all(it.right for it in (*one, *two)):
         return None
     return people.share(people.right(one) - people.right(two))
+
+
+def _judgements(rows: Sequence[Row], condition: str | None) -> list[_Judgement]:
+    if condition is None:
+        found = [(row["pairs"]["accuracy"], row["pairs"]["intervals"]["accuracy"], row) for row in judged(rows)]
+    else:
+        cross = [row["cross"][condition] for row in judged(rows) if "cross" in row]
+        found = [(it["accuracy"], it["interval"], it) for it in cross]
+    return [_Judgement(value, interval[0], interval[1], it.get("right", "")) for value, interval, it in found]
 
 
 def spread(rows: Sequence[Row]) -> float | None:

@@ -111,6 +111,7 @@ def _cross(
         result[condition.name] = {
             "accuracy": judged["accuracy"],
             "interval": judged["intervals"]["accuracy"],
+            "right": right_pairs(scored),
             "top1": looked["top1"],
             "top1_interval": looked["interval"],
         }

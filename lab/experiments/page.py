@@ -16,7 +16,6 @@ from lab.experiments.runner import Laboratory
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- leaderboard -->", "<!-- end of the leaderboard -->"
 PENDING = "not run yet"
-REFERENCE = "n-softmax"
 COMMAND = "python -m lab experiments report"
 
 WIDTH = 118
@@ -25,7 +24,8 @@ ABOUT = (
     "validation part on which recipes were chosen. Judged once, at the end, on the 2,756 pairs of the report half, "
     "whose people no network saw: ten-fold accuracy, as LFW's protocol has it. Intervals are 95 % over people. Of "
     "several seeds the mean is given, with the mean's interval. Differences are taken pair by pair; one whose interval "
-    "holds 0 is none that these photos can show."
+    "holds 0 is none that these photos can show. Own faces: how many of the training faces the classes' directions "
+    "name rightly."
 )
 PUBLISHED_NOTE = (
     "The course project's split of LFW is not published, nor what its networks had seen before: its column and ours "
@@ -116,11 +116,12 @@ def page_lines(board: Board, pictures: Sequence[str]) -> list[str]:
 
 def _table(board: Board, name: str, experiment: Experiment) -> list[str]:
     published = any(entry.published is not None for entry in experiment.rows)
-    against = any(entry.name == REFERENCE for entry in experiment.rows)
+    labels = {entry.name: entry.label for entry in experiment.rows}
+    against = experiment.against
     columns = ["", "accuracy %", "seeds", "spread"]
-    columns += ["against N-softmax"] if against else []
+    columns += [f"against {labels[against]}"] if against else []
     columns += ["published %"] if published else []
-    columns += ["gallery top-1 %", "steps", "s a step", "parameters (M)", "ms a face"]
+    columns += ["own faces %", "gallery top-1 %", "steps", "s a step", "parameters (M)", "ms a face"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for entry in experiment.rows:
         rows = board.rows(name, entry.name)
@@ -128,8 +129,8 @@ def _table(board: Board, name: str, experiment: Experiment) -> list[str]:
         range_ = spread(rows)
         cells.append("" if range_ is None else f"{100.0 * range_:.2f}")
         if against:
-            other = difference(rows, board.rows(name, REFERENCE), board.people)
-            cells.append("" if other is None or entry.name == REFERENCE else _signed(other))
+            other = difference(rows, board.rows(name, against), board.people)
+            cells.append("" if other is None or entry.name == against else _signed(other))
         if published:
             cells.append("" if entry.published is None else f"{100.0 * entry.published:.1f}")
         lines.append(f"| {' | '.join([*cells, *_common_cells(rows)])} |")
@@ -139,14 +140,16 @@ def _table(board: Board, name: str, experiment: Experiment) -> list[str]:
 def _common_cells(rows: Sequence[Row]) -> list[str]:
     whole = judged(rows)
     if not whole:
-        return [""] * 5
+        return [""] * 6
     row = whole[0]
     if "gallery" in row:
         top1 = Value(row["gallery"]["top1"], *row["gallery"]["interval"]).text()
     else:
         top1 = Value(row["identification"]["top1"], *row["identification"]["intervals"]["top1"]).text() + " (of 50)"
     parameters = row.get("parameters")
+    known = row.get("train_accuracy")
     return [
+        "" if known is None else f"{100.0 * known:.1f}",
         top1,
         str(row.get("steps", "")),
         "" if row.get("seconds_a_step") is None else f"{row['seconds_a_step']:.3f}",
@@ -162,13 +165,38 @@ def _cross_lines(board: Board, name: str, experiment: Experiment) -> list[str]:
     if not found:
         return []
     conditions = list(found[0][1][0]["cross"])
-    lines = ["", "Probes made worse, against photos as they are (accuracy %, first seed):", ""]
-    lines += [f"| | as it is | {' | '.join(conditions)} |", "|---" * (len(conditions) + 2) + "|"]
+    lines = ["", "Probes made worse, against photos as they are (accuracy %):", ""]
+    lines += _cross_head(["", "as it is", *conditions])
     for entry, rows in found:
-        clean = Value(rows[0]["pairs"]["accuracy"], *rows[0]["pairs"]["intervals"]["accuracy"])
-        worse = [Value(rows[0]["cross"][c]["accuracy"], *rows[0]["cross"][c]["interval"]) for c in conditions]
-        lines.append(f"| {entry.label} | {' | '.join(value.text() for value in (clean, *worse))} |")
+        values = [accuracy(rows, board.people, condition) for condition in (None, *conditions)]
+        lines.append(f"| {entry.label} | {' | '.join('' if it is None else it.text() for it in values)} |")
+    if experiment.cross_against is not None:
+        lines += _cross_differences(board, name, experiment, found, conditions)
     return lines
+
+
+def _cross_differences(
+    board: Board, name: str, experiment: Experiment, found: list[tuple[Entry, list[Row]]], conditions: Sequence[str]
+) -> list[str]:
+    [own] = [entry for entry in experiment.rows if entry.name == experiment.cross_against]
+    rows = board.rows(name, own.name)
+    others = [(entry, theirs) for entry, theirs in found if entry.name != own.name]
+    if not rows or not others:
+        return []
+    lines = [
+        "",
+        f"How much better {own.label} is there, pair by pair (points; bold where the interval leaves 0 out):",
+        "",
+    ]
+    lines += _cross_head(["than", "as it is", *conditions])
+    for entry, theirs in others:
+        values = [difference(rows, theirs, board.people, condition) for condition in (None, *conditions)]
+        lines.append(f"| {entry.label} | {' | '.join('' if it is None else _signed(it) for it in values)} |")
+    return lines
+
+
+def _cross_head(columns: Sequence[str]) -> list[str]:
+    return [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
 
 
 def _board_line(board: Board, name: str, entry: Entry) -> str:
@@ -185,12 +213,17 @@ def _board_line(board: Board, name: str, entry: Entry) -> str:
         _value_text(board, name, entry),
         f"{len(rows)} of {seeds}",
         last["date"],
-        f"`{last['commit'].split()[0][:10]}`",
+        _commit_text(last["commit"]),
         "" if last["recipe"] is None else f"`{last['recipe']}`",
         f"{last['machine']}, {last['threads']} thread{'s' if last['threads'] > 1 else ''}",
         run,
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _commit_text(commit: str) -> str:
+    known, _, rest = commit.partition(" ")
+    return f"`{known[:10]}` {rest}".strip()
 
 
 def _value_text(board: Board, name: str, entry: Entry) -> str:

@@ -47,6 +47,8 @@ class Experiment(Section):
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="each row once with each")
     minutes: float = Field(gt=0.0, description="about how long a run takes on one thread of the machine planned for")
     cross: bool = Field(default=False, description="judge on degraded probes too")
+    against: str | None = Field(default=None, description="the row that others are compared with, pair by pair")
+    cross_against: str | None = Field(default=None, description="the row that is compared with others on bad probes")
     rows: tuple[Entry, ...] = Field(min_length=1, description="what is compared")
 
     @model_validator(mode="after")
@@ -54,6 +56,8 @@ class Experiment(Section):
         names = [row.name for row in self.rows]
         if len(set(names)) < len(names):
             raise ValueError(f"rows: expected names that differ, got {names}")
+        if unknown := {self.against, self.cross_against} - {None, *names}:
+            raise ValueError(f"expected rows that are there to compare with, got {unknown}")
         return self
 
 

@@ -9,7 +9,7 @@ from attendance.align import arcface_112
 from attendance.types import Float32, RGBImage
 from lab.data.folder import at_size
 from lab.experiments.faces import make_crops, make_views
-from lab.experiments.figures import PairPeople, accuracy, difference
+from lab.experiments.figures import PairPeople, Value, accuracy, difference
 from lab.experiments.judge import judge, unpacked
 from lab.experiments.photos import CONDITIONS, Photos, UnfinishedError
 from tests.fakes import ColourEmbedder
@@ -67,9 +67,20 @@ def test_seeds_are_averaged_and_compared_pair_by_pair() -> None:
     people = PairPeople({"people": 8, "first": first.tolist(), "second": first.tolist()}, resamples=200)
     always, never = ({"right": np.packbits(np.full(40, it)).tobytes().hex()} for it in (True, False))
     half = {"right": np.packbits(np.arange(40) % 2 == 0).tobytes().hex()}
-    rows = [{**row, "pairs": {"accuracy": a}} for row, a in ((always, 1.0), (half, 0.5), (never, 0.0))]
+    rows = [
+        {**row, "pairs": {"accuracy": a, "intervals": {"accuracy": [a, a]}}}
+        for row, a in ((always, 1.0), (half, 0.5), (never, 0.0))
+    ]
     together = accuracy(rows[:2], people)
     assert together is not None and together.mean == 0.75 and together.low is not None and together.low <= 0.75
     apart = difference(rows[:1], rows[2:], people)
     assert apart is not None and (apart.mean, apart.low, apart.high) == (1.0, 1.0, 1.0) and apart.excludes_zero()
     assert accuracy([{"diverged": True}], people) is None
+    alone = accuracy(rows[1:2], people)
+    assert alone is not None and (alone.mean, alone.low, alone.high) == (0.5, 0.5, 0.5)
+    degraded = [
+        {**row, "cross": {"dark": {"accuracy": 0.25, "interval": [0.2, 0.3], "right": row["right"]}}} for row in rows
+    ]
+    assert accuracy(degraded[:1], people, "dark") == Value(0.25, 0.2, 0.3)
+    worse = difference(degraded[2:], degraded[:1], people, "dark")
+    assert worse is not None and worse.text() == "-100.00 [-100.00, -100.00]"
