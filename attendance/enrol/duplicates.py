@@ -13,6 +13,11 @@ from attendance.search.exact import ExactGallery
 from attendance.search.port import Gallery, mean_direction
 from attendance.types import Candidate, Float32, GalleryEntry
 
+LEAD_WEIGHT, LEAD_CAP = 0.4, 0.04
+CLEARLY_LIKER = 0.04
+"""What a lead over the next person adds to a photo's likeness to somebody, and how much more of it says that of two
+photos under one name this one is somebody else's: docs/enrolling.md."""
+
 
 @dataclass(frozen=True, slots=True)
 class DuplicatePolicy:
@@ -75,6 +80,17 @@ class Crowd:
     def nearest_to(self, vector: Float32, *, without: str) -> Candidate | None:
         """Who else is nearest to a photo."""
         return next(iter(self._nearest(vector, without=without)), None)
+
+    def likeness(self, vector: Float32, *, without: str) -> float:
+        """How much a photo looks like whoever is nearest to it: their cosine, and more where nobody else is near.
+
+        -1 where nobody else is enrolled.
+        """
+        ranked = self._nearest(vector, without=without)
+        if not ranked:
+            return -1.0
+        lead = ranked[0].similarity - ranked[1].similarity if len(ranked) > 1 else 0.0
+        return ranked[0].similarity + LEAD_WEIGHT * min(lead, LEAD_CAP)
 
     def standing_of(self, identity_id: str, vectors: Sequence[Float32]) -> tuple[Candidate, float] | None:
         """The person whom a newcomer's photos together are nearest to, with the highest cosine, and how they stand out.

@@ -19,7 +19,7 @@ from typing import TypeVar
 import numpy as np
 
 from attendance.consistency import Outlier, covering, outliers
-from attendance.enrol.duplicates import Crowd, DuplicatePolicy
+from attendance.enrol.duplicates import CLEARLY_LIKER, Crowd, DuplicatePolicy
 from attendance.enrol.values import EnrolPolicy, EnrolResult, PersonPhotos, Refusal, is_same, template_id
 from attendance.errors import ImageError
 from attendance.gallery import PersonChange, apply_changes
@@ -290,9 +290,18 @@ class Enroller:
         return outliers(np.stack([*(t.vector for t in fresh), *held.values()]), self._policy.outliers)
 
     def _cleared(self, pair: Sequence[Template], identity_id: str) -> set[str]:
-        """Of two that contradict each other the one to keep, by its path: that which looks like nobody else."""
-        alone = [t.path for t in pair if not self._crowd.alike(identity_id, [t.vector])]
-        return set(alone) if len(pair) == 2 and len(alone) == 1 else set()
+        """Of two that contradict each other the one to keep, by its path, where the other one looks like somebody else.
+
+        That one must be as near to them as photos of one person are, and clearly nearer than the one that is kept.
+        """
+        limits = self._policy.outliers
+        if len(pair) != 2 or limits is None:
+            return set()
+        told = [(self._crowd.likeness(t.vector, without=identity_id), t.path, t.vector) for t in pair]
+        (least, kept, _), (most, _, vector) = sorted(told, key=lambda one: one[:2])
+        other = self._crowd.nearest_to(vector, without=identity_id)
+        is_like = other is not None and other.similarity >= limits.pair and most - least >= CLEARLY_LIKER
+        return {kept} if is_like else set()
 
     def _chosen(self, identity_id: str, fresh: list[Template]) -> tuple[Template, ...]:
         """As many as there is room for, those first that cover the person's looks best, in the order they came."""
