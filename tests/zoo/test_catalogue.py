@@ -11,7 +11,7 @@ import yaml
 from attendance.embed.card_file import card_text, parse_card
 from attendance.errors import ModelError
 from attendance.zoo.catalogue import PACKAGED, Role, packaged_catalogue, read_catalogue
-from tools.zoo_table import PAGE, with_table
+from tools.zoo_table import PAGES, with_table
 
 CATALOGUE = packaged_catalogue()
 
@@ -56,7 +56,8 @@ def test_a_fault_names_model_and_key(tmp_path: Path, change: dict[str, object], 
         read_catalogue(path)
 
 
-def test_the_page_has_the_table_of_the_catalogue() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    assert with_table(page) == page, "run python -m tools.zoo_table"
+def test_the_pages_have_the_table_of_the_catalogue() -> None:
+    for path in PAGES:
+        page = path.read_text(encoding="utf-8")
+        assert with_table(page) == page, "run python -m tools.zoo_table"
     assert {model.role for model in CATALOGUE.values()} == set(Role)
