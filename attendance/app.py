@@ -422,9 +422,10 @@ class App:
         """
         from attendance.gallery import owner_of
 
-        crops = self.crops
-        if not crops.exists:
+        # Crops bring OpenCV along, which no store without them needs for this.
+        if not (self.store / "crops").is_dir():
             return 0
+        crops = self.crops
         if not crops.claim(owner_of(self.ledger)):
             _log.warning("the crops in %s are those of another ledger, and are left as they are", self.store / "crops")
             return 0

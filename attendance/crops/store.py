@@ -45,11 +45,6 @@ class CropStore:
         self._keys = keys
 
     @property
-    def exists(self) -> bool:
-        """Whether a crop was ever kept here."""
-        return self._folder.is_dir()
-
-    @property
     def keys(self) -> CropKeys:
         """The configured keys; UsageError where there are none, or none that can be used."""
         return self._keys()

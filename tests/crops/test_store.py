@@ -29,7 +29,7 @@ def opened(tmp_path: Path, keys: CropKeys) -> CropStore:
 
 def test_a_crop_is_kept_encrypted_and_comes_back(tmp_path: Path, keys: CropKeys) -> None:
     store, template = opened(tmp_path, keys), person("ann-1", RED).templates[0]
-    assert (store.exists, store.get(template), store.kept()) == (False, None, [])
+    assert (store.get(template), store.kept()) == (None, [])
     store.put(template, encoded(CROP))
     found = store.get(template)
     assert found is not None and np.array_equal(found.image, CROP.image) and found.goes_on == CROP.goes_on
