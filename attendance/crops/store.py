@@ -90,10 +90,12 @@ class CropStore:
         found = [each for each in self._of(template.template_id) if each.sha256 == template.sha256[:16]]
         if not found:
             return None
-        plain = self._opened(found[-1])
+        # A rotation that died leaves one of either key.
+        kept = next((each for each in found if each.key in self.keys.identities), found[0])
+        plain = self._opened(kept)
         label = _label(template)
         if not plain.startswith(label):
-            raise ImageError(DAMAGED, f"the crop {found[-1].path.name} is another photo's: give the photos")
+            raise ImageError(DAMAGED, f"the crop {kept.path.name} is another photo's: give the photos")
         return decoded(plain[len(label) :])
 
     @property

@@ -84,6 +84,20 @@ def test_a_new_key_takes_over_all_crops(tmp_path: Path, keys: CropKeys) -> None:
     assert sum(_opens(opened(tmp_path, newest), each) for each in templates) == 1
 
 
+def test_a_rotation_that_died_between_two_files_is_gone_on_with(tmp_path: Path, keys: CropKeys) -> None:
+    template = person("ann-1", RED).templates[0]
+    opened(tmp_path, keys).put(template, encoded(CROP))
+    old = opened(tmp_path, keys).kept()[0].path
+    before = old.read_bytes()
+    both = add_crop_key(tmp_path / "crops.key", store=tmp_path / "store")
+    assert list(opened(tmp_path, both).rotate()) == [None]
+    old.write_bytes(before)
+    for each in (keys, both):
+        assert _opens(opened(tmp_path, each), template)
+    assert list(opened(tmp_path, both).rotate()) == [None]
+    assert not old.exists() and _opens(opened(tmp_path, both), template)
+
+
 def _opens(store: CropStore, template: Template) -> bool:
     try:
         return store.get(template) is not None
