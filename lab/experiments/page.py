@@ -27,6 +27,12 @@ ABOUT = (
     "holds 0 is none that these photos can show. Own faces: how many of the training faces the classes' directions "
     "name rightly."
 )
+EXPORT_NOTE = (
+    "The exported files in the product, by their cards, whose thresholds were measured on the validation part: a gallery "
+    "of 50 people with five photos each, misses and strangers accepted at the product's own threshold, and one photo of "
+    "each of the 50 shown to `realtime_attendance.py` for eight frames. A file stays in its own store: "
+    "`ATTENDANCE_MODEL__ID=ID python realtime_attendance.py --store build/lab/experiments/stores/ID`."
+)
 PUBLISHED_NOTE = (
     "The course project's split of LFW is not published, nor what its networks had seen before: its column and ours "
     "are not one experiment."
@@ -111,6 +117,7 @@ def page_lines(board: Board, pictures: Sequence[str]) -> list[str]:
         if any(entry.published is not None for entry in experiment.rows):
             lines += ["", fill(PUBLISHED_NOTE, WIDTH)]
         lines += _cross_lines(board, name, experiment)
+        lines += _export_lines(board, name, experiment)
     return lines
 
 
@@ -192,6 +199,29 @@ def _cross_differences(
     for entry, theirs in others:
         values = [difference(rows, theirs, board.people, condition) for condition in (None, *conditions)]
         lines.append(f"| {entry.label} | {' | '.join('' if it is None else _signed(it) for it in values)} |")
+    return lines
+
+
+def _export_lines(board: Board, name: str, experiment: Experiment) -> list[str]:
+    """The table of exported files, as the product runs them."""
+    rows = [row for entry in experiment.rows if entry.export for row in board.rows(name, entry.name)]
+    if not rows:
+        return []
+    columns = ["file", "MB", "ms a face", "threshold at FAR 1e-3", "FNIR %", "FPIR %", "walk-past: right, wrong, none"]
+    lines = ["", fill(EXPORT_NOTE, WIDTH), "", *_cross_head(columns)]
+    for row in rows:
+        told, past = row["identification"], row["walk_past"]
+        threshold = row["export"]["thresholds"].get("1e-3")
+        cells = [
+            f"`{row['backbone']}`",
+            f"{row['bytes'] / 1e6:.2f}",
+            f"{row['milliseconds_a_face']:.1f}",
+            "" if threshold is None else f"{threshold:.3f}",
+            Value(told["fnir"], *told["intervals"]["fnir"]).text(),
+            Value(told["fpir"], *told["intervals"]["fpir"]).text(),
+            f"{past['right']}, {past['wrong']}, {past['none']} of {past['shown']}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 

@@ -6,12 +6,16 @@ import json
 import os
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from attendance.app import App
@@ -34,6 +38,10 @@ PEOPLE, ENROLLED, PROBES = 50, 5, 5
 """The gallery that the default model is judged on too: most photos first."""
 LICENCE = "trained on photos of LFW, for research"
 TIMED = 20
+ROOT = Path(__file__).resolve().parents[2]
+SHOWN, EMPTY, FRAMES_A_S = 8, 8, 5
+"""Frames that a person is shown for and that nobody is, and their rate."""
+BEGIN = datetime(2026, 1, 5, 8, tzinfo=UTC)
 
 
 def default_embedder(threads: int) -> Embedder:
@@ -61,17 +69,18 @@ def judge_model(
 def judge_export(photos: Photos, trained: Path, *, precision: str, threads: int) -> dict[str, Any]:
     """Export a run through the lab's own command, measured on the validation part; judge the file in the product.
 
-    The file stays under ``work``/store/models, so that ``realtime_attendance.py --store`` runs it.
+    The store stays under ``work``/stores: ``ATTENDANCE_MODEL__ID=ID realtime_attendance.py --store`` runs it.
     """
-    store = photos.work / "store"
     model = f"{trained.name.split('--')[1]}-{precision}"
+    store = (photos.work / "stores" / model).resolve()
     target = store / "models" / model
-    shutil.rmtree(target, ignore_errors=True)
+    shutil.rmtree(store, ignore_errors=True)
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         exported = _export(photos, trained, target, precision=precision, folder=root, threads=threads)
         settings = load(None, overrides={"store.path": store, "model.id": model, "model.threads": threads})
         figures = _in_the_product(photos, settings, root)
+        figures["walk_past"] = walk_past(root, store, model, threads=threads)
     return {"backbone": model, "export": exported, "bytes": target.joinpath("weights.onnx").stat().st_size, **figures}
 
 
@@ -114,6 +123,50 @@ def _in_the_product(photos: Photos, settings: Settings, folder: Path) -> dict[st
         "identification": judge_lookups(known, others, rule),
         "milliseconds_a_face": speed,
     }
+
+
+def walk_past(folder: Path, store: Path, model: str, *, threads: int) -> dict[str, int]:
+    """Enrol ``folder``/enrolled and show ``folder``/probes to the kiosk, a photo of each person for eight frames.
+
+    Returns:
+        ``shown`` people, ``right`` and ``wrong`` punches, and ``none``: who was asked, unknown or not seen.
+    """
+    shown = _frames(folder / "probes", folder / "frames")
+    environment = {**os.environ, "ATTENDANCE_MODEL__ID": model, "ATTENDANCE_MODEL__THREADS": str(threads)}
+    events = folder / "events.jsonl"
+    _program("build_database.py", [str(folder / "enrolled"), "--store", str(store)], environment)
+    words = ["--source", str(folder / "frames"), "--fps", str(FRAMES_A_S), "--start", BEGIN.isoformat(), "--headless"]
+    _program("realtime_attendance.py", [*words, "--store", str(store), "--events", str(events)], environment)
+    punches: dict[int, set[str]] = {}
+    for line in events.read_text(encoding="utf-8").splitlines() if events.exists() else ():
+        event = json.loads(line)
+        seconds = (datetime.fromisoformat(event["observed_at"]) - BEGIN).total_seconds()
+        if event["kind"] == "punch":
+            punches.setdefault(int(seconds * FRAMES_A_S / (SHOWN + EMPTY)), set()).add(event["identity_id"])
+    right = sum(punches.get(place) == {person} for place, person in enumerate(shown))
+    return {"shown": len(shown), "right": right, "wrong": len(punches) - right, "none": len(shown) - len(punches)}
+
+
+def _frames(probes: Path, folder: Path) -> list[str]:
+    """A folder of frames: each person's first probe for a while, then nobody; the people in that order."""
+    folder.mkdir()
+    people = sorted(path for path in probes.iterdir())
+    for place, person in enumerate(people):
+        photo = sorted(person.iterdir())[0].resolve()
+        blank = folder.with_name("nobody.png")
+        if not blank.exists():
+            cv2.imwrite(str(blank), np.full((250, 250, 3), 128, np.uint8))
+        for at in range(SHOWN + EMPTY):
+            source = photo if at < SHOWN else blank
+            os.symlink(source, folder / f"{place * (SHOWN + EMPTY) + at:06d}{source.suffix}")
+    return [person.name for person in people]
+
+
+def _program(name: str, words: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Run one of the product's programs as its user would."""
+    done = subprocess.run([sys.executable, name, *words], cwd=ROOT, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise ModelError(f"{name} {' '.join(words)}: ended with {done.returncode}: {done.stderr.strip()[-300:]}")
 
 
 def _validation(photos: Photos) -> dict[str, list[str]]:
