@@ -28,9 +28,9 @@ ABOUT = (
     "name rightly."
 )
 EXPORT_NOTE = (
-    "The exported files in the product, by their cards, whose thresholds were measured on the validation part: a gallery "
-    "of 50 people with five photos each, misses and strangers accepted at the product's own threshold, and one photo of "
-    "each of the 50 shown to `realtime_attendance.py` for eight frames. A file stays in its own store: "
+    "The exported files in the product, by their cards, whose thresholds were measured on the validation part: a "
+    "gallery of 50 people with five photos each, misses and strangers accepted at the product's own threshold, and one "
+    "photo of each of the 50 shown to `realtime_attendance.py` for eight frames. A file stays in its own store: "
     "`ATTENDANCE_MODEL__ID=ID python realtime_attendance.py --store build/lab/experiments/stores/ID`."
 )
 PUBLISHED_NOTE = (
