@@ -147,7 +147,8 @@ def _loop_s(options: argparse.Namespace, folder: Path, turn: int) -> float:
         }
     )
     out = folder / f"run-{turn}"
-    train(recipe, out=out)
+    if train(recipe, out=out)["stopped"]:  # the loop takes SIGTERM as a request, and returns
+        raise KeyboardInterrupt
     rows = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     speeds = [row["images_per_s"] for row in rows if "images_per_s" in row]
     return float(options.batch_size / speeds[-1])
