@@ -62,6 +62,7 @@ class Outcome:
 
 def swap_model(arguments: argparse.Namespace, context: Context) -> int:
     """Re-embed everybody beside the templates in force, show what changes, and switch."""
+    from attendance.embed.catalogue import find_card
     from attendance.swap import Rereader
 
     started = time.monotonic()
@@ -70,6 +71,8 @@ def swap_model(arguments: argparse.Namespace, context: Context) -> int:
         target = Space(arguments.id, present.key)
         if target == present:
             raise UsageError(f"the templates in force are of model {arguments.id} already")
+        # Said of the model that was asked for, before it is taken for that of the templates.
+        find_card(target.model, app.models_dir)
         other = app.turned(target)
         sources = [*photos_of(app, arguments.photos), *_crops_of(context, app, other)]
         context.say(f"from model {present.model} to {other.embedder.describe()}")

@@ -145,7 +145,7 @@ def test_a_switch_whose_gallery_was_never_made_is_finished_by_the_next_writer(
 def test_wrong_use_is_one_sentence(site: Site, run: Run) -> None:
     for words, code, said in (
         (("models", "swap", "colours"), 2, "of model colours already"),
-        (("models", "swap", "nothing"), 1, "no model 'nothing'"),
+        (("models", "swap", "nothing"), 1, ": no model 'nothing'"),
         (("models", "swap", TINY, "--photos", site.people / "none"), 2, "no such folder"),
         (("models", "back"), 2, "nothing to go back to"),
         (("protect", "rotate"), 2, "no key to rotate to"),
