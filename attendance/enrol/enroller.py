@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 from attendance.consistency import Outlier, covering, outliers
 from attendance.enrol.duplicates import CLEARLY_LIKER, Crowd, DuplicatePolicy
 from attendance.enrol.values import EnrolPolicy, EnrolResult, PersonPhotos, Refusal, is_same, template_id
+from attendance.enrol.work import Group, Work
 from attendance.errors import ImageError
 from attendance.gallery import PersonChange, apply_changes
 from attendance.ledger.port import Ledger
@@ -34,27 +35,6 @@ GROUP_PHOTOS = 64
 GROUP_PEOPLE = 256
 
 _Item = TypeVar("_Item")
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """One person's part of a run: what must be read, then what came of it. ``consent`` None: nobody agreed."""
-
-    identity_id: str
-    row: PersonRow | None
-    consent: Consent | None = None
-    photos: int = 0
-    unread: tuple[tuple[str, Path], ...] = ()
-    fresh: tuple[Template, ...] = ()
-
-
-@dataclass(slots=True)
-class _Group:
-    """People whose photos are read, decided on and written together; ``refused`` before anything was read."""
-
-    works: list[_Work] = field(default_factory=list)
-    refused: list[Refusal] = field(default_factory=list)
-    readings: list[Reading] = field(default_factory=list)
 
 
 class Enroller:
@@ -81,7 +61,7 @@ class Enroller:
         self._consents: dict[str, Consent] = {}
         self._sha256: dict[str, str] = {}
         self._gone: dict[str, tuple[Template, ...]] = {}
-        self._undecided: list[_Work] = []
+        self._undecided: list[Work] = []
         self._keep = keep
         self._crops: dict[str, bytes] = {}
         self.result = EnrolResult(batch=self._batch)
@@ -114,7 +94,7 @@ class Enroller:
         self._decide_undecided()
         seen = {photos.identity_id for photos in people}
         self._settle(
-            [_Work(identity_id, rows.get(identity_id)) for identity_id in self._consents if identity_id not in seen]
+            [Work(identity_id, rows.get(identity_id)) for identity_id in self._consents if identity_id not in seen]
         )
         for row in rows.values():
             if not {row.identity_id} & (seen | self._consents.keys() | present):
@@ -128,7 +108,7 @@ class Enroller:
         consent = self._consent(identity_id, row)
         if consent is not None:
             fresh = self._fitting(identity_id, list(self._templates(identity_id, readings)))
-            work = _Work(identity_id, row, consent, fresh=fresh)
+            work = Work(identity_id, row, consent, fresh=fresh)
             self._settle(self._accepted([work]))
         return self.result
 
@@ -148,9 +128,9 @@ class Enroller:
         pruned = {t.template_id for gone in self._gone.values() for t in gone} if self._policy.prune else set()
         self._crowd.survey(self._gallery, without=pruned)
 
-    def _groups(self, people: Sequence[PersonPhotos], rows: Mapping[str, PersonRow]) -> Iterator[_Group]:
+    def _groups(self, people: Sequence[PersonPhotos], rows: Mapping[str, PersonRow]) -> Iterator[Group]:
         """People together until their unread photos fill a batch."""
-        group = _Group()
+        group = Group()
         for photos in people:
             before = len(self.result.refused)
             group.works.append(self._look(photos, rows.get(photos.identity_id)))
@@ -159,13 +139,13 @@ class Enroller:
             del self.result.refused[before:]
             if sum(len(work.unread) for work in group.works) >= GROUP_PHOTOS or len(group.works) >= GROUP_PEOPLE:
                 yield group
-                group = _Group()
+                group = Group()
         if group.works:
             yield group
 
-    def _read(self, groups: Iterator[_Group]) -> Iterator[_Group]:
+    def _read(self, groups: Iterator[Group]) -> Iterator[Group]:
         """The groups with their photos read. All are read as one stream, so that the reader can work ahead."""
-        ahead: deque[_Group] = deque()
+        ahead: deque[Group] = deque()
 
         def paths() -> Iterator[Path]:
             for group in groups:
@@ -186,10 +166,10 @@ class Enroller:
                 group.readings.append(spare.pop() if spare else next(readings))
             yield group
 
-    def _look(self, photos: PersonPhotos, row: PersonRow | None) -> _Work:
+    def _look(self, photos: PersonPhotos, row: PersonRow | None) -> Work:
         """Compare a folder with the ledger: which photos are new or changed. Nobody's are read who did not agree."""
         consent = self._consent(photos.identity_id, row)
-        work = _Work(photos.identity_id, row, consent, len(photos.enrol))
+        work = Work(photos.identity_id, row, consent, len(photos.enrol))
         if consent is None:
             return work
         unread: list[tuple[str, Path]] = []
@@ -215,7 +195,7 @@ class Enroller:
         self._refuse(identity_id, RefusalReason.NO_CONSENT, detail)
         return None
 
-    def _enrol(self, group: _Group) -> None:
+    def _enrol(self, group: Group) -> None:
         self.result.refused += group.refused
         readings = iter(group.readings)
         read = []
@@ -329,7 +309,7 @@ class Enroller:
         other = self._crowd.nearest_to(vector, without=identity_id)
         return f"; it looks like {other.identity_id}" if other is not None and other.similarity >= least else ""
 
-    def _accepted(self, works: Iterable[_Work]) -> list[_Work]:
+    def _accepted(self, works: Iterable[Work]) -> list[Work]:
         """Those who may be enrolled; lists who looks like somebody enrolled, or like somebody earlier in this group."""
         accepted = []
         for work in works:
@@ -345,10 +325,10 @@ class Enroller:
         self._crowd.end_group()
         return accepted
 
-    def _settle(self, works: Sequence[_Work]) -> None:
+    def _settle(self, works: Sequence[Work]) -> None:
         """Write what changed. Who was changed by another process meanwhile is looked at again and written then."""
         for some in _parts(works):
-            pending: Sequence[_Work] = some
+            pending: Sequence[Work] = some
             while pending:
                 people = {p.identity_id: p for p in self._ledger.people([work.identity_id for work in pending])}
                 changes = [(work, self._change(people.get(work.identity_id), work)) for work in pending]
@@ -361,7 +341,7 @@ class Enroller:
                         self._count(work, change)
                         self._keep_crops(work, enrolled=change is not None or work.identity_id in people)
 
-    def _change(self, before: Person | None, work: _Work) -> PersonChange | None:
+    def _change(self, before: Person | None, work: Work) -> PersonChange | None:
         """The person as they shall be: new templates, new details, without pruned photos. None: as they are."""
         person = before
         if person is None:
@@ -375,10 +355,10 @@ class Enroller:
         after = replace(after, version=person.version + 1, templates=tuple(templates.values()))
         return None if before is not None and is_same(before, after) else PersonChange(before, after)
 
-    def _pruned(self, work: _Work) -> tuple[Template, ...]:
+    def _pruned(self, work: Work) -> tuple[Template, ...]:
         return self._gone.get(work.identity_id, ()) if self._policy.prune else ()
 
-    def _count(self, work: _Work, change: PersonChange | None) -> None:
+    def _count(self, work: Work, change: PersonChange | None) -> None:
         if change is not None:
             held = set() if change.before is None else {t.template_id for t in change.before.templates}
             replaced = sum(t.template_id in held for t in work.fresh)
@@ -387,7 +367,7 @@ class Enroller:
             self.result.removed += sum(t.template_id in held for t in self._pruned(work))
         self.result.vanished += [t.path for t in self._gone.get(work.identity_id, ())]
 
-    def _keep_crops(self, work: _Work, *, enrolled: bool) -> None:
+    def _keep_crops(self, work: Work, *, enrolled: bool) -> None:
         """Behind the ledger's write, so that nobody's face is kept who is not in."""
         if self._keep is None or self._policy.dry_run or not enrolled:
             return
