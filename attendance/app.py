@@ -6,6 +6,7 @@ import getpass
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
@@ -521,6 +522,24 @@ class App:
         served.start()
         self._exit.callback(served.stop)
         return served
+
+    def warm_up(self) -> float:
+        """Load the networks and do a first frame's work on noise, so that nobody waits for it later; its seconds.
+
+        The first time on a machine the kernels are compiled, which takes some twenty seconds.
+        """
+        from attendance.search.exact import ExactGallery
+        from attendance.warming import warm_up
+
+        began_s = time.perf_counter()
+        gallery = ExactGallery(self.space.text, self.card.dimension)
+        try:
+            warm_up(self.reader, self.live_path(gallery))
+        finally:
+            self._rules.pop(gallery, None)
+        took_s = time.perf_counter() - began_s
+        _log.info("warmed up in %.1f s", took_s)
+        return took_s
 
     def rule(self, gallery: Gallery) -> RuleKeeper:
         """The open-set rule for a gallery, computed anew when the gallery changes; one for all who ask for it."""

@@ -22,6 +22,8 @@ TELEMETRY_SWITCH = "ORT_DISABLE_TELEMETRY"
 
 FLOAT = "tensor(float)"
 
+_CUDA = "CUDAExecutionProvider"
+
 _FAULTS = ("Fail", "InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NotImplemented", "RuntimeException", "EPFail")
 
 
@@ -89,7 +91,7 @@ class OnnxModel:
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
         # Its warnings about a file (unused weights, say) would stand on the user's console.
         options.log_severity_level = 3
-        provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
+        provider = _CUDA if device == "cuda" else "CPUExecutionProvider"
         available = self._runtime.get_available_providers()
         if provider not in available:
             raise ModelError(
@@ -102,6 +104,11 @@ class OnnxModel:
             raise ModelError(
                 f"{self.label}: expected an ONNX model, got a file that cannot be used: {error}"
             ) from error
+
+
+def has_cuda() -> bool:
+    """Whether this build of ONNX Runtime can use a CUDA device."""
+    return _CUDA in _import_runtime().get_available_providers()
 
 
 def switch_telemetry_off() -> None:

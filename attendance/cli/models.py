@@ -51,7 +51,17 @@ def register(commands: Any) -> None:
     taken.add_argument("--card", type=Path, metavar="CARD", help="the card of a model of your own, for a weight file")
     for parser in (pull, taken):
         parser.add_argument("--accept-licence", action="store_true", help="accept the licence that is shown")
+    add("warm", "compile and load all that the first frame needs", "warm", warm)
     swapping.register(add)
+
+
+def warm(arguments: argparse.Namespace, context: Context) -> int:
+    """Do a first frame's work ahead: what is compiled is kept for every later start."""
+    with context.open_app() as app:
+        seconds, card_id = app.warm_up(), app.card.id
+    context.say(f"{card_id} is ready; it took {seconds:.1f} s")
+    context.write_json({"model": card_id, "seconds": round(seconds, 3)})
+    return EXIT_OK
 
 
 def list_models(arguments: argparse.Namespace, context: Context) -> int:

@@ -123,8 +123,12 @@ class _Programme:
         """Run all cameras; what is wrong with all of them is told before anything is loaded."""
         stations = [Station(section.id, partial(self.open, section)) for section in sections]
         stream = Stream(stations, telemetry=self.app.telemetry, limits=self.limits, prepare=self.app.share_processor)
+        # A live camera's frames would grow old meanwhile; what is wrong with a file is told before anything is loaded.
+        is_live = any(source_kind(self.source_of(section)).is_live for section in sections)
+        warm_up_s = self.warm_up() if is_live else None
         with stream:
             stream.open(stopped=self.stop)
+            warm_up_s = self.warm_up() if warm_up_s is None else warm_up_s
             events = self.stack.enter_context(EventLog(self.arguments.events))
             window = None if self.arguments.headless else self.stack.enter_context(Window())
             lanes = [
@@ -137,7 +141,7 @@ class _Programme:
             ]
             screen = Screen(lanes, window, name_of=self.name_of)
             self.introduce(sections, stations)
-            stats = Stats(stream, lanes, self.app.telemetry)
+            stats = Stats(stream, lanes, self.app.telemetry, warm_up_s=warm_up_s)
 
             def attend() -> bool:
                 self.introduce(sections, stations)
@@ -155,6 +159,11 @@ class _Programme:
         code = self.finish(lanes, stats)
         stream.raise_fault()
         return code
+
+    def warm_up(self) -> float:
+        """Do a first frame's work before there is one, on as many threads as vision has; its seconds."""
+        self.app.share_processor()
+        return self.turner.current.app.warm_up()
 
     @property
     def limits(self) -> Limits:

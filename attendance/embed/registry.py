@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from attendance.embed.onnx import OnnxEmbedder
 from attendance.embed.port import Embedder
 from attendance.embed.torch import TorchEmbedder, build_network, read_checkpoint, read_safetensors
 from attendance.errors import ModelError
+from attendance.onnx_runtime import has_cuda
 
 __all__ = ["CARD_FILE", "DEFAULT_MODEL", "PACKAGED_CARDS", "card_paths", "find_card", "load_embedder", "resolve_device"]
 
@@ -44,9 +46,19 @@ def load_embedder(
     """
     place = resolve_device(device)
     torch.set_num_threads(threads)
+    if device == "auto":
+        place = runtime_device(card, place, has_cuda=has_cuda)
     embedder = _load(card, device=place, threads=threads, models_dir=models_dir)
     _log.info("%s", embedder.describe())
     return embedder
+
+
+def runtime_device(card: ModelCard, device: str, *, has_cuda: Callable[[], bool]) -> str:
+    """The device for a card where ``auto`` chose ``device``: the processor where the card's runtime has no other."""
+    if device == "cuda" and card.format is WeightFormat.ONNX and not has_cuda():
+        _log.warning("model %s runs on the processor: PyTorch has CUDA here, ONNX Runtime has not", card.id)
+        return "cpu"
+    return device
 
 
 def resolve_device(device: str) -> str:

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import numpy as np
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -55,8 +54,7 @@ class Service:
 
     def _warm_up(self) -> None:
         # The first picture takes longer than all others: better now than when somebody waits.
-        grey = np.full((120, 160, 3), 128, np.uint8)
-        self.app.reader.detect([grey])
+        self.app.warm_up()
 
 
 def create_app(app: App, *, access: Access = _LOCAL) -> FastAPI:

@@ -14,7 +14,9 @@ from attendance.telemetry import STAGES, TO_PUNCH, Telemetry, Times
 class Stats:
     """Figures of a run from the moment this is made; ask it from one thread."""
 
-    def __init__(self, stream: Stream, lanes: Sequence[Lane], telemetry: Telemetry) -> None:
+    def __init__(self, stream: Stream, lanes: Sequence[Lane], telemetry: Telemetry, *, warm_up_s: float) -> None:
+        """``warm_up_s``: how long the work before the first frame took."""
+        self._warm_up_s = warm_up_s
         self._stream, self._lanes, self._telemetry = stream, lanes, telemetry
         self._began_s = self._looked_s = time.monotonic()
         self._looked_at, self._busy_s = [0] * len(lanes), 0.0
@@ -27,6 +29,7 @@ class Stats:
         highest = self._stream.frames.highest()
         return {
             "seconds": round(seconds, 3),
+            "warm_up_s": round(self._warm_up_s, 3),
             "cameras": [
                 {
                     "camera_id": lane.station.camera_id,

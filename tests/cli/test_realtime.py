@@ -250,7 +250,8 @@ def test_stats_are_a_table_without_names_and_a_part_of_the_json(live: Run, tmp_p
     assert len(table) == 7
     assert "red" not in ran.err and "green" not in ran.err
     stats = ran.json["stats"]
-    assert list(stats) == ["seconds", "cameras", "vision", "stages", "to_punch", "queues"]
+    assert stats["warm_up_s"] > 0.0
+    assert list(stats) == ["seconds", "warm_up_s", "cameras", "vision", "stages", "to_punch", "queues"]
     assert (stats["vision"]["rounds"], stats["vision"]["frames_per_round"]) == (50, 1.0)
     assert 0.0 < stats["vision"]["busy"] < 1.0
     assert [(each["camera_id"], each["frames"], each["dropped"]) for each in stats["cameras"]] == [("camera-1", 50, 0)]
