@@ -212,7 +212,8 @@ def _enrolled(
     """Enrol as build_database.py does, photo files read before."""
     gallery = ExactGallery(app.card.id, app.card.dimension)
     store.mkdir(parents=True)
-    policy = change(app.enrol_policy(source_label=""))
+    threshold = app.duplicate_threshold(len(slots.enrol))
+    policy = change(replace(app.enrol_policy(source_label=""), duplicate_threshold=threshold))
     with SqliteLedger(store / "ledger.sqlite", cooldown_s=300.0, time_zones={}) as ledger:
         enroller = Enroller(ledger, gallery, KeptStills(readings), policy=policy, now=lambda: datetime.now(UTC))
         result = enroller.run([PersonPhotos(name, files, {}) for name, files in slots.enrol.items()], {})

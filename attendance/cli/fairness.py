@@ -107,7 +107,9 @@ def _reading(found: Fairness, own_target: float) -> list[str]:
         rates = group.rates.get(own_target)
         if rates is not None:
             lines += [f"{_name(group)}: {told}" for told in _differences(rates)]
-    if not lines:
+    if len(found.groups) < 2:
+        lines.append("there is one group alone: nothing to compare it with")
+    elif not lines:
         lines.append("no group differs from the others by more than chance may do; small differences may be missed")
     if len(found.groups) > 2:
         lines.append(f"{2 * len(found.groups)} comparisons were made: one in twenty differs by chance alone")
