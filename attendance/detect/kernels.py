@@ -14,7 +14,7 @@ from numba.core import cgutils
 from numpy.typing import NDArray
 
 from attendance.simd.products import multiply
-from attendance.simd.vectors import FEW, NARROW, ROWS, Code, kernel, vectorised
+from attendance.simd.vectors import FEW, NARROW, ROWS, Code, either_width, kernel, vectorised
 from attendance.simd.winograd import gathering, spreading
 from attendance.types import Float32
 
@@ -38,8 +38,9 @@ class Layer(NamedTuple):
 
     The filter has ``bands`` rows of ``length`` numbers. Channels are filled up with zeros to ``channels``, a multiple
     of ``width``, and the weights lie in panels (channels / width, bands * length, width); those of a layer for
-    Winograd's method, transformed, in 36 such matrices of ``length`` / 3 numbers. ``used`` are the true channels, and
-    ``ones`` the slopes of a layer whose PReLU comes with the pooling behind it.
+    Winograd's method, transformed, in 36 such matrices of ``length`` / 3 numbers. ``used`` are the true channels.
+    ``pool`` is the side of the squares whose maxima are taken behind it, or 0; ``ones`` are the slopes of a layer whose
+    PReLU comes with that.
     """
 
     weights: Float32
@@ -51,6 +52,7 @@ class Layer(NamedTuple):
     channels: int
     used: int
     width: int
+    pool: int
 
 
 def _convolving(most: int) -> Callable[..., None]:
@@ -73,7 +75,7 @@ def _convolving(most: int) -> Callable[..., None]:
 def _beginning(most: int) -> Callable[..., None]:
     """The same for 3 bands of 9 numbers, whose loop is over before a processor has learned its length: none."""
 
-    def write(code: Code, x: Any, x_at: Any, x_row: Any, weights: Any, *rest: Any) -> None:
+    def write(code: Code, x: Any, x_at: Any, _bands: Any, _length: Any, x_row: Any, weights: Any, *rest: Any) -> None:
         biases, slopes, out, out_at, rows = rest
         sums = code.sums(2 * most, [code.load(biases), code.load(code.at(biases, code.lanes))])
         places = [code.existing(row, rows) for row in range(most)]
@@ -119,14 +121,8 @@ def _pooling(size: int) -> Callable[..., None]:
     return write
 
 
-_convolve, _convolve_few = vectorised(_convolving(ROWS)), vectorised(_convolving(FEW))
-_convolve_narrow = vectorised(_convolving(ROWS), vector=NARROW)
-_convolve_narrow_few = vectorised(_convolving(FEW), vector=NARROW)
-_begin, _begin_few = vectorised(_beginning(ROWS)), vectorised(_beginning(FEW))
-_begin_narrow, _begin_narrow_few = (
-    vectorised(_beginning(ROWS), vector=NARROW),
-    vectorised(_beginning(FEW), vector=NARROW),
-)
+_convolve, _convolve_few = either_width(_convolving(ROWS)), either_width(_convolving(FEW))
+_begin, _begin_few = either_width(_beginning(ROWS)), either_width(_beginning(FEW))
 _spread = spreading(TILE, vector=NARROW)
 _gather = gathering(TILE, Code.finish_sloped, vector=NARROW)
 _pool_2, _pool_3 = vectorised(_pooling(2), vector=NARROW), vectorised(_pooling(3), vector=NARROW)
@@ -138,6 +134,7 @@ def _convolved(
 ) -> None:
     """Apply the layer where ``x_at`` says, (places,), rows of the input ``x_row`` numbers apart."""
     places, bands, length = len(x_at), layer.bands, layer.length
+    beginning = bands == 3 and length == 9
     for channel in range(0, layer.channels, layer.width):
         weights, to = layer.weights[channel * bands * length :], out[channel:]
         biases, slopes = layer.biases[channel:], slopes_of_all[channel:]
@@ -148,23 +145,15 @@ def _convolved(
             few = left <= FEW or left in (ROWS + 1, ROWS + 2)
             rows = min(FEW if few else ROWS, left)
             first += rows
-            if bands == 3 and length == 9:
-                if layer.width == 2 * NARROW and few:
-                    _begin_narrow_few((x, given, x_row, weights, biases, slopes, to, taken, rows))
-                elif layer.width == 2 * NARROW:
-                    _begin_narrow((x, given, x_row, weights, biases, slopes, to, taken, rows))
-                elif few:
-                    _begin_few((x, given, x_row, weights, biases, slopes, to, taken, rows))
-                else:
-                    _begin((x, given, x_row, weights, biases, slopes, to, taken, rows))
-            elif layer.width == 2 * NARROW and few:
-                _convolve_narrow_few((x, given, bands, length, x_row, weights, biases, slopes, to, taken, rows))
-            elif layer.width == 2 * NARROW:
-                _convolve_narrow((x, given, bands, length, x_row, weights, biases, slopes, to, taken, rows))
+            given_all = (layer.width, x, given, bands, length, x_row, weights, biases, slopes, to, taken, rows)
+            if beginning and few:
+                _begin_few(given_all)
+            elif beginning:
+                _begin(given_all)
             elif few:
-                _convolve_few((x, given, bands, length, x_row, weights, biases, slopes, to, taken, rows))
+                _convolve_few(given_all)
             else:
-                _convolve((x, given, bands, length, x_row, weights, biases, slopes, to, taken, rows))
+                _convolve(given_all)
 
 
 @kernel
@@ -211,14 +200,12 @@ def _reach(side: int) -> int:
 
 
 @kernel
-def _pooled(
-    x: Float32, rows: int, columns: int, channels: int, slopes: Float32, size: int, used: int, out: Float32,
-    out_row: int,
-) -> None:  # fmt: skip
-    """PReLU and the maximum over squares of ``size`` in steps of 2, the last ones cut off by the edge.
+def _pooled(layer: Layer, x: Float32, rows: int, columns: int, out: Float32, out_row: int) -> None:
+    """PReLU and the maximum over squares in steps of 2, the last ones cut off by the edge.
 
-    ``x`` is (rows, columns, channels), flat, of which the first ``used`` channels go to ``out``.
+    ``x`` is (rows, columns, channels), flat, of which the used channels go to ``out``.
     """
+    channels, slopes, size, used = layer.channels, layer.slopes, layer.pool, layer.used
     offsets = np.empty(size * size, np.int64)
     below = right = -1
     for top in range(0, rows - size + 2, 2):
@@ -257,15 +244,9 @@ def propose(first: Layer, second: Layer, third: Layer, heads: Float32, biases: F
         least_logit: from which difference on a window gets offsets; those of others are 0.
         windows: (N, rows, columns, 5), filled.
     """
-    for n in range(len(pictures)):
-        _propose(first, second, third, heads, biases, pictures[n], least_logit, windows[n])
-
-
-@kernel
-def _propose(first: Layer, second: Layer, third: Layer, heads: Float32, biases: Float32, picture: Float32,
-             least_logit: float, windows: Float32) -> None:  # fmt: skip
-    rows, columns = windows.shape[:2]
-    wide = picture.shape[1] - 2
+    rows, columns = windows.shape[1:3]
+    height, width = pictures.shape[1:3]
+    wide = width - 2
     strip = TILE * max(1, STRIP_PX // (columns + 4) // TILE)
     # Rows of the maps that this strip and the next ones read; those that both read are moved up.
     pooled_row, middle_row = (columns + 4) * first.used, _reach(columns) * second.channels
@@ -273,31 +254,30 @@ def _propose(first: Layer, second: Layer, third: Layer, heads: Float32, biases: 
     middle = np.zeros((strip + 2) * middle_row, np.float32)
     last = np.empty(strip * columns * third.channels, np.float32)
     line = np.empty(2 * wide * first.channels, np.float32)
-    x_of_line = _places(2, wide, 3 * picture.shape[1], 3)
-    line_at = _places(2, wide, wide * first.channels, first.channels)
+    x_of_line, line_at = _places(2, wide, 3 * width, 3), _places(2, wide, wide * first.channels, first.channels)
     x_of_middle = _places(strip + 2, columns + 2, pooled_row, first.used)
     middle_at = _places(strip + 2, columns + 2, middle_row, second.channels)
-    begun = 0
-    for top in range(0, rows, strip):
-        count = min(strip, rows - top)
-        if top > 0:
-            pooled[: 4 * pooled_row] = pooled[strip * pooled_row :][: 4 * pooled_row]
-            middle[: 2 * middle_row] = middle[strip * middle_row :][: 2 * middle_row]
-        for row in range(begun, top + count + 4):
-            of_line = 2 * wide if 2 * row + 4 <= len(picture) else wide
-            x = picture[2 * row :].reshape(-1)
-            _convolved(first, first.ones, x, 3 * picture.shape[1], x_of_line[:of_line], line, line_at[:of_line])
-            _pooled(line, of_line // wide, wide, first.channels, first.slopes, 2, first.used,
-                    pooled[(row - top) * pooled_row :], 0)  # fmt: skip
-        begun = top + count + 4
-        old = 2 if top > 0 else 0
-        made = (count + 2 - old) * (columns + 2)
-        _convolved(second, second.slopes, pooled[old * pooled_row :], pooled_row, x_of_middle[:made],
-                   middle[old * middle_row :], middle_at[:made])  # fmt: skip
-        _tiled(third, third.slopes, middle, middle_row, count, columns, last)
-        for place in range(count * columns):
-            _look(last[place * WINDOW_CHANNELS :][:WINDOW_CHANNELS], heads, biases, least_logit,
-                  windows[top + place // columns, place % columns])  # fmt: skip
+    for n in range(len(pictures)):
+        begun = 0
+        for top in range(0, rows, strip):
+            count = min(strip, rows - top)
+            if top > 0:
+                pooled[: 4 * pooled_row] = pooled[strip * pooled_row :][: 4 * pooled_row]
+                middle[: 2 * middle_row] = middle[strip * middle_row :][: 2 * middle_row]
+            for row in range(begun, top + count + 4):
+                lines = min(2, height - 2 - 2 * row)
+                x = pictures[n, 2 * row :].reshape(-1)
+                _convolved(first, first.ones, x, 3 * width, x_of_line[: lines * wide], line, line_at[: lines * wide])
+                _pooled(first, line, lines, wide, pooled[(row - top) * pooled_row :], pooled_row)
+            begun = top + count + 4
+            old = 2 if top > 0 else 0
+            made = (count + 2 - old) * (columns + 2)
+            _convolved(second, second.slopes, pooled[old * pooled_row :], pooled_row, x_of_middle[:made],
+                       middle[old * middle_row :], middle_at[:made])  # fmt: skip
+            _tiled(third, third.slopes, middle, middle_row, count, columns, last)
+            for place in range(count * columns):
+                _look(last[place * WINDOW_CHANNELS :][:WINDOW_CHANNELS], heads, biases, least_logit,
+                      windows[n, top + place // columns, place % columns])  # fmt: skip
 
 
 @kernel
@@ -331,59 +311,68 @@ def _begun(layer: Layer, crop: Float32, raw: Float32, out: Float32, out_row: int
     wide = side - 2
     out_at = _places(wide, wide, wide * layer.channels, layer.channels)
     _convolved(layer, layer.ones, crop.reshape(-1), side * 3, _places(wide, wide, side * 3, 3), raw, out_at)
-    _pooled(raw, wide, wide, layer.channels, layer.slopes, 3, layer.used, out, out_row)
+    _pooled(layer, raw, wide, wide, out, out_row)
 
 
 @kernel
-def _halved(layer: Layer, size: int, side: int, x: Float32, raw: Float32, out: Float32, out_row: int) -> None:
+def _halved(layer: Layer, side: int, x: Float32, raw: Float32, out: Float32, out_row: int) -> None:
     """A layer of ``side`` x ``side`` places by Winograd's method, PReLU and pooling."""
     _tiled(layer, layer.ones, x, _reach(side) * (layer.length // 3), side, side, raw)
-    _pooled(raw, side, side, layer.channels, layer.slopes, size, layer.used, out, out_row)
+    _pooled(layer, raw, side, side, out, out_row)
 
 
 @kernel
-def _concluded(last: Layer, dense: Layer, heads: Layer, x: Float32, count: int, channels: int, out: Float32) -> None:
-    """The last convolution, 4x4 to 3x3, the dense layer and the heads of so many crops: ``out`` (count, heads)."""
-    side, places = 4, 9
-    crop = side * side * channels
-    x_at, rows = np.empty(count * places, np.int64), np.arange(count)
-    for n in range(count * places):
-        place = n % places
-        x_at[n] = n // places * crop + (place // 3 * side + place % 3) * channels
-    features = np.empty(count * places * last.channels, np.float32)
-    _convolved(last, last.slopes, x, side * channels, x_at, features, np.arange(count * places) * last.channels)
-    hidden = np.empty(count * dense.channels, np.float32)
-    _convolved(dense, dense.slopes, features, 0, rows * dense.length, hidden, rows * dense.channels)
-    found = np.empty(count * heads.channels, np.float32)
-    _convolved(heads, heads.ones, hidden, 0, rows * heads.length, found, rows * heads.channels)
-    for n in range(count):
-        out[n] = found[n * heads.channels :][: heads.used]
-
-
-@kernel
-def refine(first: Layer, second: Layer, third: Layer, dense: Layer, heads: Layer, crops: Float32, out: Float32) -> None:
-    """RNet: (N, 24, 24, 3) -> (N, 6)."""
-    size = 4 * 4 * second.used
-    x = np.empty(len(crops) * size, np.float32)
-    reach = _reach(9)
-    raw, half = np.empty(22 * 22 * first.channels, np.float32), np.zeros(reach * reach * first.used, np.float32)
+def refine(first: Layer, second: Layer, crops: Float32) -> Float32:
+    """RNet up to its last pooling: (N, 24, 24, 3) -> (N, 4, 4, 48), flat."""
+    # Rows of the maps: 22 and 11 behind the first layer, 9 and 4 behind the second.
+    wide = crops.shape[1] - 2
+    narrow = wide // 2 - 2
+    reach, side = _reach(narrow), narrow // 2
+    raw, half = np.empty(wide * wide * first.channels, np.float32), np.zeros(reach * reach * first.used, np.float32)
+    x_row = side * second.used
+    x = np.empty(len(crops) * side * x_row, np.float32)
     for n in range(len(crops)):
         _begun(first, crops[n], raw, half, reach * first.used)
-        _halved(second, 3, 9, half, raw, x[n * size :], 4 * second.used)
-    _concluded(third, dense, heads, x, len(crops), second.used, out)
+        _halved(second, narrow, half, raw, x[n * side * x_row :], x_row)
+    return x
 
 
 @kernel
-def output(first: Layer, second: Layer, third: Layer, fourth: Layer, dense: Layer, heads: Layer, crops: Float32,
-           out: Float32) -> None:  # fmt: skip
-    """ONet: (N, 48, 48, 3) -> (N, 16)."""
-    size = 4 * 4 * third.used
-    x = np.empty(len(crops) * size, np.float32)
-    wide, narrow = _reach(21), _reach(8)
-    raw, half = np.empty(46 * 46 * first.channels, np.float32), np.zeros(wide * wide * first.used, np.float32)
-    quarter = np.zeros(narrow * narrow * second.used, np.float32)
+def output(first: Layer, second: Layer, third: Layer, crops: Float32) -> Float32:
+    """ONet up to its last pooling: (N, 48, 48, 3) -> (N, 4, 4, 64), flat."""
+    # Rows of the maps: 46 and 23 behind the first layer, 21 and 10 behind the second, 8 and 4 behind the third.
+    wide = crops.shape[1] - 2
+    middle = wide // 2 - 2
+    narrow = middle // 2 - 2
+    reach, next_reach, side = _reach(middle), _reach(narrow), narrow // 2
+    raw, half = np.empty(wide * wide * first.channels, np.float32), np.zeros(reach * reach * first.used, np.float32)
+    quarter = np.zeros(next_reach * next_reach * second.used, np.float32)
+    x_row = side * third.used
+    x = np.empty(len(crops) * side * x_row, np.float32)
     for n in range(len(crops)):
-        _begun(first, crops[n], raw, half, wide * first.used)
-        _halved(second, 3, 21, half, raw, quarter, narrow * second.used)
-        _halved(third, 2, 8, quarter, raw, x[n * size :], 4 * third.used)
-    _concluded(fourth, dense, heads, x, len(crops), third.used, out)
+        _begun(first, crops[n], raw, half, reach * first.used)
+        _halved(second, middle, half, raw, quarter, next_reach * second.used)
+        _halved(third, narrow, quarter, raw, x[n * side * x_row :], x_row)
+    return x
+
+
+@kernel
+def conclude(last: Layer, dense: Layer, heads: Layer, x: Float32, out: Float32) -> None:
+    """The last convolution, 4x4 to 3x3, the dense layer and the heads of all crops: ``out`` (count, heads).
+
+    ``x`` is what `refine` or `output` gives.
+    """
+    count = len(out)
+    crop, inputs, places = len(x) // count, last.length // last.bands, dense.length // last.channels
+    x_row = crop // 4
+    x_at, rows = np.empty(count * places, np.int64), np.arange(count)
+    for n in range(count * places):
+        x_at[n] = n // places * crop + n % places // 3 * x_row + n % places % 3 * inputs
+    features = np.empty(count * dense.length, np.float32)
+    _convolved(last, last.slopes, x, x_row, x_at, features, np.arange(count * places) * last.channels)
+    hidden = np.empty(count * dense.channels, np.float32)
+    _convolved(dense, dense.slopes, features, x_row, rows * dense.length, hidden, rows * dense.channels)
+    found = np.empty(count * heads.channels, np.float32)
+    _convolved(heads, heads.ones, hidden, x_row, rows * heads.length, found, rows * heads.channels)
+    for n in range(count):
+        out[n] = found[n * heads.channels :][: heads.used]

@@ -71,7 +71,7 @@ class QuickPNet:
 
     def __init__(self, net: PNet) -> None:
         self._layers = (
-            _convolution(net.conv1, net.prelu1),
+            _convolution(net.conv1, net.prelu1, net.pool1),
             _convolution(net.conv2, net.prelu2),
             _tiled(net.conv3, net.prelu3),
         )
@@ -92,8 +92,8 @@ class QuickRNet:
 
     def __init__(self, net: RNet) -> None:
         self._layers = (
-            _convolution(net.conv1, net.prelu1),
-            _tiled(net.conv2, net.prelu2),
+            _convolution(net.conv1, net.prelu1, net.pool1),
+            _tiled(net.conv2, net.prelu2, net.pool2),
             _convolution(net.conv3, net.prelu3),
             _dense(net.dense4, net.prelu4),
             _heads(net.dense5_1, net.dense5_2),
@@ -102,7 +102,7 @@ class QuickRNet:
     def __call__(self, crops: Float32) -> Float32:
         """(N, 24, 24, 3) -> (N, 6)."""
         out = np.empty((len(crops), 6), np.float32)
-        kernels.refine(*self._layers, crops, out)
+        kernels.conclude(*self._layers[2:], kernels.refine(*self._layers[:2], crops), out)
         return out
 
 
@@ -111,9 +111,9 @@ class QuickONet:
 
     def __init__(self, net: ONet) -> None:
         self._layers = (
-            _convolution(net.conv1, net.prelu1),
-            _tiled(net.conv2, net.prelu2),
-            _tiled(net.conv3, net.prelu3),
+            _convolution(net.conv1, net.prelu1, net.pool1),
+            _tiled(net.conv2, net.prelu2, net.pool2),
+            _tiled(net.conv3, net.prelu3, net.pool3),
             _convolution(net.conv4, net.prelu4),
             _dense(net.dense5, net.prelu5),
             _heads(net.dense6_1, net.dense6_2, net.dense6_3),
@@ -122,19 +122,24 @@ class QuickONet:
     def __call__(self, crops: Float32) -> Float32:
         """(N, 48, 48, 3) -> (N, 16)."""
         out = np.empty((len(crops), 16), np.float32)
-        kernels.output(*self._layers, crops, out)
+        kernels.conclude(*self._layers[3:], kernels.output(*self._layers[:3], crops), out)
         return out
 
 
-def _convolution(convolution: nn.Conv2d, prelu: nn.PReLU) -> Layer:
+def _convolution(convolution: nn.Conv2d, prelu: nn.PReLU, pool: nn.MaxPool2d | None = None) -> Layer:
     weight, bias = convolution.state_dict()["weight"], convolution.state_dict()["bias"]
-    return _layer(weight.permute(0, 2, 3, 1).flatten(2), bias, prelu.weight.detach())
+    return _layer(
+        weight.permute(0, 2, 3, 1).flatten(2),
+        bias,
+        prelu.weight.detach(),
+        0 if pool is None else int(str(pool.kernel_size)),
+    )
 
 
-def _tiled(convolution: nn.Conv2d, prelu: nn.PReLU) -> Layer:
+def _tiled(convolution: nn.Conv2d, prelu: nn.PReLU, pool: nn.MaxPool2d | None = None) -> Layer:
     """A convolution of 3x3 for Winograd's method."""
     weight = convolution.weight.detach()
-    layer = _convolution(convolution, prelu)
+    layer = _convolution(convolution, prelu, pool)
     filled = functional.pad(weight, (0, 0, 0, 0, 0, 0, 0, layer.channels - len(weight)))
     return layer._replace(weights=panels(transformed(filled, TILE), layer.width).ravel())
 
@@ -152,7 +157,7 @@ def _heads(*heads: nn.Linear) -> Layer:
     return _layer(weight[:, None], bias, torch.ones_like(bias))
 
 
-def _layer(weight: Tensor, bias: Tensor, slopes: Tensor) -> Layer:
+def _layer(weight: Tensor, bias: Tensor, slopes: Tensor, pool: int = 0) -> Layer:
     """Weights (channels, bands, length) laid out for the kernels."""
     channels, bands, length = weight.shape
     wide = 2 * vectors.lanes()
@@ -169,6 +174,7 @@ def _layer(weight: Tensor, bias: Tensor, slopes: Tensor) -> Layer:
         channels=channels + more,
         used=channels,
         width=width,
+        pool=pool,
     )
 
 

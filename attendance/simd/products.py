@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
-from attendance.simd.vectors import FEW, NARROW, ROWS, Code, kernel, vectorised
+from attendance.simd.vectors import FEW, ROWS, Code, either_width, kernel
 from attendance.types import Float32
 
 
-def _producing(most: int, *, vector: int | None = None) -> Any:
+def _producing(most: int) -> Any:
     """A matrix product of ``most`` rows or fewer and two vectors of columns."""
 
     def write(code: Code, x: Any, length: Any, rows: Any, weights: Any, out: Any, out_row: Any) -> None:
@@ -23,17 +23,16 @@ def _producing(most: int, *, vector: int | None = None) -> Any:
                 for half in range(2):
                     code.store(code.builder.load(sums[2 * row + half]), code.at(place, half * code.lanes))
 
-    return vectorised(write, vector=vector)
+    return either_width(write)
 
 
 _product, _product_few = _producing(ROWS), _producing(FEW)
-_product_narrow, _product_narrow_few = _producing(ROWS, vector=NARROW), _producing(FEW, vector=NARROW)
 
 
 @kernel
 def multiply(x: Float32, rows: int, length: int, weights: Float32, columns: int, out: Float32, width: int) -> None:
-    """(rows, length) times (length, columns), the weights in panels of ``width`` columns: two vectors, or `NARROW`
-    ones."""
+    """(rows, length) times (length, columns), the weights in panels of ``width`` columns: two vectors, see
+    `either_width`."""
     for column in range(0, columns, width):
         panel = weights[column * length :]
         row = 0
@@ -41,10 +40,10 @@ def multiply(x: Float32, rows: int, length: int, weights: Float32, columns: int,
             left = rows - row
             start, target = x[row * length :], out[row * columns + column :]
             if left <= FEW or left in (ROWS + 1, ROWS + 2):
-                _product_few((start, length, min(FEW, left), panel, target, columns))
+                _product_few((width, start, length, min(FEW, left), panel, target, columns))
                 row += FEW
             else:
-                _product((start, length, min(ROWS, left), panel, target, columns))
+                _product((width, start, length, min(ROWS, left), panel, target, columns))
                 row += ROWS
 
 

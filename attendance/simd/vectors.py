@@ -152,17 +152,38 @@ def vectorised(write: Callable[..., None], *, vector: int | None = None) -> Any:
 
     Arrays of the tuple come to it as the place they lie at.
     """
+    return _intrinsic(lambda builder, given: write(Code(builder, lanes() if vector is None else vector), *given))
 
+
+def either_width(write: Callable[..., None]) -> Any:
+    """The same, whose tuple begins with twice the numbers of a vector: those of this processor or ``NARROW``."""
+
+    def both(builder: Any, given: list[Any]) -> None:
+        width, *rest = given
+        if lanes() == NARROW:
+            write(Code(builder, NARROW), *rest)
+            return
+        narrow = builder.icmp_signed("==", width, ir.Constant(width.type, 2 * NARROW))
+        with builder.if_else(narrow) as (then, otherwise):
+            with then:
+                write(Code(builder, NARROW), *rest)
+            with otherwise:
+                write(Code(builder, lanes()), *rest)
+
+    return _intrinsic(both)
+
+
+def _intrinsic(write: Callable[[Any, list[Any]], None]) -> Any:
     @intrinsic
     def function(typing: Any, kinds: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             given = zip(kinds, cgutils.unpack_tuple(builder, arguments[0]), strict=True)
             write(
-                Code(builder, lanes() if vector is None else vector),
-                *(
+                builder,
+                [
                     context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
                     for kind, value in given
-                ),
+                ],
             )
             return context.get_dummy_value()
 
