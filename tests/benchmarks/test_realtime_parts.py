@@ -14,11 +14,11 @@ from benchmarks.detectors import beside, smallest
 from benchmarks.paced_stream import decoded, encoded
 from benchmarks.scenes import SWAY_PX, TILE_PX, Scene
 from benchmarks.soak import judged
-from benchmarks.walkup import Usable, Walker, _pass, summary
+from benchmarks.walkup import Passing, Usable, Walker, _pass, summary
 
 
-def walker(identity_id: str) -> Walker:
-    return Walker(identity_id, Path("photo.jpg"), (), 1)
+def passing(identity_id: str) -> Passing:
+    return Passing(Walker(identity_id, Path("photo.jpg"), (), 1), room=0, begin=8, end=60, is_judged=True)
 
 
 SENT = [10.0 + index / 30 for index in range(60)]
@@ -26,15 +26,28 @@ SENT = [10.0 + index / 30 for index in range(60)]
 
 def test_a_pass_lasts_from_its_first_usable_frame_to_its_own_first_punch() -> None:
     written = [(10.4, "person-02"), (10.55, "person-01"), (11.0, "person-01")]
-    found = _pass(walker("person-01"), Usable(9, 13), SENT, written)
+    deciding = {"person-01": [3, 15, 40], "person-02": [9]}
+    found = _pass(passing("person-01"), Usable(9, 13), deciding, SENT, written)
     assert found["ms"] == pytest.approx(1e3 * (10.55 - 10.3)) and found["waiting_ms"] == pytest.approx(4e3 / 30)
-    assert _pass(walker("person-03"), Usable(9, 13), SENT, written) == {"ms": None, "waiting_ms": None, "usable": True}
-    assert not _pass(walker("person-01"), Usable(None, None), SENT, written)["usable"]
+    # Frame 3 was of an earlier pass.
+    assert found["machine_ms"] == pytest.approx(1e3 * (10.55 - 10.5))
+    nobody = {"ms": None, "waiting_ms": None, "machine_ms": None, "usable": True}
+    assert _pass(passing("person-03"), Usable(9, 13), deciding, SENT, written) == nobody
+    assert not _pass(passing("person-01"), Usable(None, None), deciding, SENT, written)["usable"]
+    assert _pass(passing("person-01"), Usable(9, 13), {}, SENT, written)["machine_ms"] is None
     assert "person" not in str(found)
 
 
 def piece(*ms: float | None, path_ms: float = 10.0) -> dict[str, Any]:
-    passes = [{"ms": value, "waiting_ms": None if value is None else 100.0, "usable": True} for value in ms]
+    passes = [
+        {
+            "ms": value,
+            "waiting_ms": None if value is None else 100.0,
+            "machine_ms": None if value is None else value / 2,
+            "usable": True,
+        }
+        for value in ms
+    ]
     return {
         "passes": passes,
         "path_ms": path_ms,
@@ -48,6 +61,7 @@ def test_quantiles_are_of_the_recorded_passes_of_all_pieces() -> None:
     found = summary([piece(100.0, 200.0, None), piece(300.0, path_ms=30.0)])
     assert (found["passes"], found["recorded"], found["p50_ms"], found["waiting_share"]) == (4, 3, 200.0, 0.5)
     assert found["p95_ms"] == pytest.approx(290.0)
+    assert found["machine_p50_ms"] == 100.0 and found["machine_p95_ms"] == pytest.approx(145.0)
     assert found["path_frames_a_second"] == pytest.approx(50.0)
     assert found["path_strangers_frames_a_second"] == pytest.approx(25.0)
     assert (found["frames"], found["dropped"]) == (10, 2)
