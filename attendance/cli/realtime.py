@@ -29,7 +29,7 @@ from attendance.cli.recognising import Directory, Recognising, path_of, turner_o
 from attendance.cli.screen import Screen
 from attendance.cli.station import Stop, health_json, lane_json, note_of, total_of
 from attendance.config import CameraSection, Layer
-from attendance.errors import UsageError
+from attendance.errors import SourceError, UsageError
 from attendance.events import Event, EventLog, format_utc
 from attendance.heartbeat import Heartbeat
 from attendance.images import read_photo
@@ -124,7 +124,7 @@ class _Programme:
         stations = [Station(section.id, partial(self.open, section)) for section in sections]
         stream = Stream(stations, telemetry=self.app.telemetry, limits=self.limits, prepare=self.app.share_processor)
         # A live camera's frames would grow old meanwhile; what is wrong with a file is told before anything is loaded.
-        is_live = any(source_kind(self.source_of(section)).is_live for section in sections)
+        is_live = any(_is_live(self.source_of(section)) for section in sections)
         warm_up_s = self.warm_up() if is_live else None
         with stream:
             stream.open(stopped=self.stop)
@@ -311,6 +311,14 @@ class _Programme:
 def _still(path: Path, *, max_pixels: int) -> RGBImage:
     """An image of a folder, by the decoder that enrolment uses (HEIC, 16 bit, turned), at its own size."""
     return read_photo(path, max_pixels=max_pixels).image
+
+
+def _is_live(source: str) -> bool:
+    """Whether frames go by unseen until they are read; a source that cannot be opened says so when it is opened."""
+    try:
+        return source_kind(source).is_live
+    except SourceError:
+        return False
 
 
 def _moment(text: str, place: Place) -> datetime:

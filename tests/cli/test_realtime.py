@@ -271,10 +271,18 @@ def test_networks_that_fail_end_the_run_with_its_summary_and_one_line(live: Run,
                 raise ModelError("the processor is on fire: put it out")
             return super().detect(images)
 
+        def begin(self) -> None:
+            self.frames = 0
+
     class FailingApp(FakeApp):
         @cached_property
-        def detector(self) -> Detector:
+        def detector(self) -> Failing:
             return Failing()
+
+        def warm_up(self) -> float:
+            seconds = super().warm_up()
+            self.detector.begin()
+            return seconds
 
     ran = live("--source", film(tmp_path / "film.avi", RED), "--json", "-", make_app=FailingApp)
     assert (ran.code, ran.json["frames"], ran.json["events"]["punch"]) == (1, 19, 1)

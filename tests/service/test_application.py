@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from attendance.detect.port import Detector
 from attendance.service.problem import KINDS
 from attendance.service.routes.pages import static_files
 from attendance.service.security import OPEN, STATIC, Access
@@ -33,20 +32,27 @@ ROUTES = [
 
 
 class BrokenDetector(BrightDetector):
-    """Fails at every picture that is not the warming-up one."""
+    """Fails when told to."""
+
+    fails = False
 
     def detect(self, images: Any) -> Any:
-        if images[0].max() > 130:
+        if self.fails:
             raise RuntimeError("private detail")
         return super().detect(images)
 
 
 class BrokenApp(FakeApp):
-    """An app whose detector fails."""
+    """An app whose detector fails once it is warm."""
 
     @cached_property
-    def detector(self) -> Detector:
+    def detector(self) -> BrokenDetector:
         return BrokenDetector()
+
+    def warm_up(self) -> float:
+        seconds = super().warm_up()
+        self.detector.fails = True
+        return seconds
 
 
 def test_the_routes_are_these(client: TestClient) -> None:
