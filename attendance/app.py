@@ -229,6 +229,8 @@ class App:
             scale_factor=detect.scale_factor,
             device=self.embedder.device,
             threads=self.settings.model.threads,
+            precision=self.settings.model.precision,
+            graphs=self.settings.model.launch == "graphs",
         )
         return make_detector(choice, read=self.models.read)
 
@@ -243,6 +245,8 @@ class App:
             device=model.device,
             threads=model.threads,
             models_dir=self.models_dir,
+            precision=model.precision,
+            graphs=model.launch == "graphs",
         )
 
     @cached_property

@@ -147,6 +147,14 @@ class ModelSection(_Section):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where the networks run; auto takes CUDA where there is one."
     )
+    precision: Literal["auto", "fp32", "fp16"] = Field(
+        default="auto",
+        description="Numbers that PyTorch's networks compute in; auto is fp32; fp16 (not measured) needs CUDA.",
+    )
+    launch: Literal["calls", "graphs"] = Field(
+        default="calls",
+        description="How CUDA starts them: each time, or recorded once per batch size and replayed (not measured).",
+    )
     batch_size: Whole = Field(default=32, ge=1, le=1024, description="Faces embedded at once when enrolling.")
     threads: Whole = Field(
         default=2, ge=1, le=256, description="Processor threads of the one pool that the networks share."

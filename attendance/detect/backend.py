@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from attendance.detect import pyramid
 from attendance.detect.kernels import WINDOW_HEADS
@@ -19,7 +19,9 @@ from attendance.detect.pyramid import Level, UInt32
 from attendance.detect.quick import QuickNets, QuickONet, QuickRNet, quick
 from attendance.detect.weights import FILES, load_weights, weights_folder
 from attendance.detect.workers import Workers
+from attendance.nets.device import Mode, mode_for, placed
 from attendance.nets.mtcnn import ONet, PNet, RNet
+from attendance.nets.replayed import Network
 from attendance.types import Float32
 
 RNET_SIDE_PX = 24
@@ -32,6 +34,10 @@ PIECE_PX = 16_384
 MOST_PIECE_PX = 262_144
 PIECE_CROPS = {RNET_SIDE_PX: 64, ONET_SIDE_PX: 16}
 DEVICE_CROPS = 4096
+
+RECORDED = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+"""Crops in a batch that a CUDA device keeps a recording for. PNet's batches have the sizes of the pictures' levels,
+which are too many."""
 
 Piece = tuple[int, int, int, int]  # first image, past the last, first row of windows, past the last
 
@@ -68,15 +74,18 @@ class Backend(ABC):
         """RNet (``side_px`` 24) or ONet (48) on so many crops: (count, 6) or (count, 16)."""
 
 
-def backend(workers: Workers, device: torch.device) -> Backend:
+def backend(workers: Workers, device: torch.device, *, precision: str = "auto", graphs: bool = False) -> Backend:
     """The one for this device; where the processor cannot run our kernels, torch's plain networks do its work.
 
     Raises:
-        ModelError: the weights are missing or damaged.
+        ModelError: the weights are missing or damaged, or the device has no such precision, see `mode_for`.
     """
+    mode = mode_for(device.type, precision=precision, graphs=graphs)
     nets = plain_nets()
     quick_nets = quick(*nets) if device.type == "cpu" else None
-    return DeviceBackend(workers, device, nets) if quick_nets is None else ProcessorBackend(workers, quick_nets)
+    if quick_nets is not None:
+        return ProcessorBackend(workers, quick_nets)
+    return DeviceBackend(workers, device, nets, mode=mode)
 
 
 class ProcessorBackend(Backend):
@@ -126,12 +135,18 @@ class ProcessorBackend(Backend):
 class DeviceBackend(Backend):
     """A whole level, and thousands of crops, at once on a device; pictures are resized on the processor."""
 
-    def __init__(self, workers: Workers, device: torch.device, nets: tuple[PNet, RNet, ONet]) -> None:
+    def __init__(
+        self, workers: Workers, device: torch.device, nets: tuple[PNet, RNet, ONet], *, mode: Mode | None = None
+    ) -> None:
         self._workers = workers
         self._device = device
+        mode = Mode() if mode is None else mode
         pnet, rnet, onet = nets
-        self._pnet = pnet.to(device)
-        self._nets: dict[int, nn.Module] = {RNET_SIDE_PX: rnet.to(device), ONET_SIDE_PX: onet.to(device)}
+        self._pnet = placed(pnet, str(device), mode)
+        self._nets: dict[int, Network] = {
+            RNET_SIDE_PX: placed(rnet, str(device), mode, sizes=RECORDED),
+            ONET_SIDE_PX: placed(onet, str(device), mode, sizes=RECORDED),
+        }
 
     def windows(self, scans: Sequence[Scan], least_logit: float) -> list[list[Float32]]:
         """As `Backend.windows`; offsets are there for every window."""

@@ -60,9 +60,11 @@ class MtcnnDetector(RefiningDetector):
         scale_factor: ratio of neighbouring pyramid levels, between 0 and 1.
         device: ``cpu`` or a CUDA device.
         threads: processor threads.
+        precision: ``auto``, ``fp32`` or, on a CUDA device, ``fp16``.
+        graphs: whether a CUDA device replays recordings of RNet and ONet.
 
     Raises:
-        ModelError: the weights are missing or damaged.
+        ModelError: the weights are missing or damaged, or the device has no such precision.
         ValueError: an argument out of its range.
     """
 
@@ -76,13 +78,15 @@ class MtcnnDetector(RefiningDetector):
         scale_factor: float = 0.709,
         device: str = "cpu",
         threads: int = 2,
+        precision: str = "auto",
+        graphs: bool = False,
     ) -> None:
         _check_settings(min_face_px, thresholds, scale_factor, threads)
         self._min_face_px = min_face_px
         self._thresholds = thresholds
         self._scale_factor = scale_factor
         self._workers = Workers(threads)
-        self._backend = backend(self._workers, torch.device(device))
+        self._backend = backend(self._workers, torch.device(device), precision=precision, graphs=graphs)
         self._kept = threading.local()
 
     def detect(self, images: Sequence[RGBImage]) -> list[list[Face]]:

@@ -34,6 +34,8 @@ class DetectorChoice:
     scale_factor: float = 0.709
     device: str = "cpu"
     threads: int = 2
+    precision: str = "auto"
+    graphs: bool = False
 
 
 def make_detector(choice: DetectorChoice, *, read: Read) -> Detector:
@@ -49,6 +51,8 @@ def make_detector(choice: DetectorChoice, *, read: Read) -> Detector:
         scale_factor=choice.scale_factor,
         device=choice.device,
         threads=choice.threads,
+        precision=choice.precision,
+        graphs=choice.graphs,
     )
     if choice.name not in _MAKERS:
         raise ConfigError(f"detect.name: expected one of {', '.join(_MAKERS)}, got {choice.name!r}")

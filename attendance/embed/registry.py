@@ -17,6 +17,7 @@ from attendance.embed.onnx import OnnxEmbedder
 from attendance.embed.port import Embedder
 from attendance.embed.torch import TorchEmbedder, build_network, read_checkpoint, read_safetensors
 from attendance.errors import ModelError
+from attendance.nets.device import Mode, mode_for
 from attendance.onnx_runtime import has_cuda
 
 __all__ = ["CARD_FILE", "DEFAULT_MODEL", "PACKAGED_CARDS", "card_paths", "find_card", "load_embedder", "resolve_device"]
@@ -30,7 +31,13 @@ _DEVICES = ("auto", "cpu", "cuda")
 
 
 def load_embedder(
-    card: ModelCard, *, device: str = "auto", threads: int = 2, models_dir: Path | None = None
+    card: ModelCard,
+    *,
+    device: str = "auto",
+    threads: int = 2,
+    models_dir: Path | None = None,
+    precision: str = "auto",
+    graphs: bool = False,
 ) -> Embedder:
     """Load a model's weights, checked against its card, ready to embed.
 
@@ -40,15 +47,18 @@ def load_embedder(
         threads: processor threads; PyTorch has one pool in a process, so the latest call decides for all.
         models_dir: the store's ``models`` folder: weights lie there in the folder of the card's id as ``weights`` with
             any ending; dlib's converted weights are kept there. None: only models whose weights come from a package.
+        precision: ``auto``, ``fp32`` or ``fp16``, see `mode_for`.
+        graphs: whether a CUDA device replays recordings of PyTorch networks.
 
     Raises:
-        ModelError: weights that are missing, damaged or of another kind, or a device that is not there.
+        ModelError: weights that are missing, damaged or of another kind, or a device or precision that is not there.
     """
     place = resolve_device(device)
     torch.set_num_threads(threads)
     if device == "auto":
         place = runtime_device(card, place, has_cuda=has_cuda)
-    embedder = _load(card, device=place, threads=threads, models_dir=models_dir)
+    mode = mode_for(place, precision=precision, graphs=graphs)
+    embedder = _load(card, device=place, threads=threads, models_dir=models_dir, mode=mode)
     _log.info("%s", embedder.describe())
     return embedder
 
@@ -74,16 +84,16 @@ def resolve_device(device: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
 
-def _load(card: ModelCard, *, device: str, threads: int, models_dir: Path | None) -> Embedder:
+def _load(card: ModelCard, *, device: str, threads: int, models_dir: Path | None, mode: Mode) -> Embedder:
     folder = models_dir / card.id if models_dir is not None else None
     if card.format is WeightFormat.DLIB:
         state = load_state(card, find_weights=find_weights, folder=folder)
-        return TorchEmbedder(card, build_network(card, state), device=device)
+        return TorchEmbedder(card, build_network(card, state), device=device, mode=mode)
     data = _read_checked(card, _find_stored(card, folder))
     if card.format is WeightFormat.ONNX:
         return OnnxEmbedder(card, data, device=device, threads=threads)
     read = read_checkpoint if card.format is WeightFormat.TORCH else read_safetensors
-    return TorchEmbedder(card, build_network(card, read(card, data)), device=device)
+    return TorchEmbedder(card, build_network(card, read(card, data)), device=device, mode=mode)
 
 
 def _find_stored(card: ModelCard, folder: Path | None) -> Path:

@@ -18,6 +18,7 @@ from attendance.embed.chips import check_chips, to_unit_length
 from attendance.embed.port import Embedder
 from attendance.embed.quick import quick
 from attendance.errors import ModelError
+from attendance.nets.device import Mode, placed
 from attendance.nets.dlib_resnet29 import DlibResNet29
 from attendance.nets.facenet import InceptionResnetV1
 from attendance.nets.fold import fold_batch_norms
@@ -33,6 +34,9 @@ NETWORKS: Mapping[str, type[nn.Module]] = {
 
 CHUNK = {"cpu": 32, "cuda": 256}
 """Faces run at once: more gain nothing and cost memory."""
+
+RECORDED = (1, 2, 4, 8, 16, 32, 64)
+"""Pictures in a batch that a CUDA device keeps a recording for; of more, the device has enough to do."""
 
 
 # What torch's restricted unpickler raises on bytes that are no checkpoint depends on the bytes.
@@ -52,12 +56,14 @@ _UNREADABLE = (
 class TorchEmbedder(Embedder):
     """Runs a network on ``device``. Safe to use from several threads at once: nothing is changed after it is made."""
 
-    def __init__(self, card: ModelCard, network: nn.Module, *, device: str) -> None:
+    def __init__(self, card: ModelCard, network: nn.Module, *, device: str, mode: Mode | None = None) -> None:
         self.card = card
         self.device = device
-        network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._quick = quick(network, threads=torch.get_num_threads()) if device == "cpu" else None
-        self._network = network
+        mode = Mode() if mode is None else mode
+        network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        is_quick = device == "cpu" and mode.numbers is torch.float32
+        self._quick = quick(network, threads=torch.get_num_threads()) if is_quick else None
+        self._network = placed(network, device, mode, sizes=RECORDED)
         spec = card.input
         self._mean = torch.tensor(spec.mean, device=device).view(1, 3, 1, 1)
         self._scale = torch.tensor(spec.scale, device=device).view(1, 3, 1, 1)
@@ -86,10 +92,10 @@ class TorchEmbedder(Embedder):
             pixels = ((pixels - self._mean) * self._scale).contiguous(memory_format=torch.channels_last)
             if self.card.input.mirror:
                 both = torch.cat([pixels, pixels.flip(3)]).contiguous(memory_format=torch.channels_last)
-                outputs = self._network(both).unflatten(0, (2, len(chips))).sum(dim=0)
+                outputs = self._network(both).reshape(2, len(chips), -1).sum(dim=0)
             else:
                 outputs = self._network(pixels)
-            result: Float32 = outputs.float().cpu().numpy()
+            result: Float32 = outputs.cpu().numpy()
             return result
 
 

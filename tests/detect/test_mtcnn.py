@@ -13,6 +13,7 @@ from attendance.detect.mtcnn import MtcnnDetector
 from attendance.detect.port import Search
 from attendance.detect.workers import Workers
 from attendance.errors import ModelError
+from attendance.nets.device import Mode
 from attendance.types import Face, RGBImage
 
 REFERENCE = json.loads((Path(__file__).parent / "reference.json").read_text(encoding="utf-8"))
@@ -206,11 +207,28 @@ def test_the_device_path_gives_the_same_faces(portraits: dict[str, RGBImage]) ->
         assert_same(found, expected)
 
 
-def test_the_device_path_on_cuda(portraits: dict[str, RGBImage]) -> None:
+def test_the_device_path_in_fewer_digits_finds_the_same_faces_nearby(portraits: dict[str, RGBImage]) -> None:
+    """The path of half precision, in the half that a processor has too."""
+    on_device = MtcnnDetector(min_face_px=80)
+    on_device._backend = DeviceBackend(Workers(1), torch.device("cpu"), plain_nets(), mode=Mode(torch.bfloat16))
+    picture = portraits["astronaut"]
+    [found], [expected] = (each.detect([picture])[0] for each in (on_device, MtcnnDetector(min_face_px=80)))
+    np.testing.assert_allclose(found.box, expected.box, atol=6)
+    np.testing.assert_allclose(found.points, expected.points, atol=4)
+
+
+def test_half_precision_on_the_processor_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"model\.precision: expected fp32 or auto"):
+        MtcnnDetector(precision="fp16")
+
+
+@pytest.mark.parametrize("graphs", [False, True])
+def test_the_device_path_on_cuda(portraits: dict[str, RGBImage], graphs: bool) -> None:
     if not torch.cuda.is_available():
         pytest.skip("hardware: no CUDA device")
     batch = [portraits["astronaut"]]
-    assert_same(MtcnnDetector(device="cuda").detect(batch)[0], MtcnnDetector().detect(batch)[0])
+    found = MtcnnDetector(device="cuda", graphs=graphs).detect(batch)[0]
+    assert_same(found, MtcnnDetector().detect(batch)[0])
 
 
 def test_missing_weights_are_a_model_error(tmp_path: Path) -> None:

@@ -132,6 +132,11 @@ def test_an_unknown_device_is_refused() -> None:
         load_embedder(find_card(DEFAULT_MODEL), device="tpu")
 
 
+def test_half_precision_on_the_processor_is_refused_before_anything_is_read() -> None:
+    with pytest.raises(ModelError, match=r"model\.precision: expected fp32 or auto .* got fp16"):
+        load_embedder(find_card(DEFAULT_MODEL), device="cpu", precision="fp16")
+
+
 def test_cuda_runs_or_says_that_it_is_not_there() -> None:
     model_card = dataclasses.replace(find_card(DEFAULT_MODEL))
     if torch.cuda.is_available():

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from attendance.embed.card import ColourOrder, InputSpec, WeightFormat
 from attendance.embed.torch import TorchEmbedder, build_network, read_checkpoint, read_safetensors
 from attendance.errors import ModelError
+from attendance.nets.device import Mode
 from attendance.nets.resnet50 import ResNet50
 from tests.embed.conftest import SIDE, card
 
@@ -33,6 +34,19 @@ def test_the_mirrored_output_is_added_before_the_length_is_taken() -> None:
     sides = (chips[:, :, 0].astype(np.float64) + chips[:, :, -1]).mean(axis=1) * 0.01
     expected = np.column_stack([sides, np.full(3, 2.0)])
     np.testing.assert_allclose(got, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6)
+
+
+def test_fewer_digits_move_a_vector_little_and_mirrored_faces_are_added_in_all() -> None:
+    """The path of half precision, in the half that a processor has too."""
+    spec = InputSpec(SIDE, ColourOrder.BGR, (0.0, 0.0, 0.0), (0.01, 0.01, 0.01), mirror=True)
+    chips = np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8)
+    mode = Mode(torch.bfloat16, graphs=True)
+    fewer, all_digits = (
+        TorchEmbedder(card(input=spec), LeftColumn(), device="cpu", mode=each).embed(chips) for each in (mode, Mode())
+    )
+    assert fewer.dtype == np.float32
+    assert not np.array_equal(fewer, all_digits)
+    np.testing.assert_allclose(np.sum(fewer * all_digits, axis=1), 1.0, atol=1e-4)
 
 
 def saved(content: Any) -> bytes:
