@@ -1,9 +1,9 @@
 """Detector, embedder and lookup on a CUDA device as a share of what it can do, and the cameras that one card serves.
 
 Without a CUDA device nothing is measured and the result says so. With one: the device's matrix and memory rates, then
-the cascade on batches of 1920x1080 frames of the street clip, the default embedder on batches of faces, and the exact
-lookup's product on the device; cameras are frames of 1920x1080 that the live path of many cameras takes a second,
-over 30.
+the cascade on batches of 1920x1080 frames of the street clip and the default embedder on batches of faces, both in
+float32 and in half precision, call by call and replayed from graphs, and the exact lookup's product on the device;
+cameras are frames of 1920x1080 that the live path of many cameras takes a second, over 30.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ FRAMES_AT_ONCE, FACES_AT_ONCE, CAMERAS = (1, 8, 16), (1, 32, 256), (8, 16, 32)
 PEOPLE, DIMENSION, QUERIES = 1_000_000, 512, 32
 CAMERA_FPS = 30.0
 FULL_HD = (1920, 1080)
+WAYS = tuple((precision, launch) for precision in ("fp32", "fp16") for launch in ("calls", "graphs"))
 NO_DEVICE = {"missing": "not measured: no CUDA device"}
 
 
@@ -61,28 +62,36 @@ def machine(options: Options) -> Measured:
 
 
 def detector(options: Options) -> Measured:
-    """Frames of 1920x1080, faces from 40 px, several at once."""
+    """Frames of 1920x1080, faces from 40 px, several at once, in each way."""
     pictures = detection_speed.frames(STREET, FULL_HD)
     rows = []
-    with _app() as app:
-        work = Cascade(app.detector, min_face_px=app.settings.detect.min_face_px).of(pictures[0])  # type: ignore[arg-type]
-        for count in FRAMES_AT_ONCE:
-            batch = [pictures[n % len(pictures)] for n in range(count)]
-            seconds = _seconds(partial(app.detector.detect, batch), options.rounds)
-            rows.append({"what": f"detector, {count} frames", "work": work * count, "seconds": seconds, "items": count})
+    for way in WAYS:
+        with _app(*way) as app:
+            work = Cascade(app.detector, min_face_px=app.settings.detect.min_face_px).of(pictures[0])  # type: ignore[arg-type]
+            for count in FRAMES_AT_ONCE:
+                batch = [pictures[n % len(pictures)] for n in range(count)]
+                seconds = _seconds(partial(app.detector.detect, batch), options.rounds)
+                rows.append(_row(f"detector, {count} frames", way, work * count, seconds, count))
     return {"rows": rows}
 
 
 def embedder(options: Options) -> Measured:
-    """Aligned faces, several at once."""
+    """Aligned faces, several at once, in each way."""
     rows = []
-    with _app() as app:
-        work = (2 if app.card.input.mirror else 1) * multiply_adds(DlibResNet29(), (1, 3, INPUT_PX, INPUT_PX))
-        for count in FACES_AT_ONCE:
-            chips = np.random.default_rng(count).integers(0, 256, (count, INPUT_PX, INPUT_PX, 3)).astype(np.uint8)
-            seconds = _seconds(partial(app.embedder.embed, chips), options.rounds)
-            rows.append({"what": f"embedder, {count} faces", "work": work * count, "seconds": seconds, "items": count})
+    for way in WAYS:
+        with _app(*way) as app:
+            work = (2 if app.card.input.mirror else 1) * multiply_adds(DlibResNet29(), (1, 3, INPUT_PX, INPUT_PX))
+            for count in FACES_AT_ONCE:
+                chips = np.random.default_rng(count).integers(0, 256, (count, INPUT_PX, INPUT_PX, 3)).astype(np.uint8)
+                seconds = _seconds(partial(app.embedder.embed, chips), options.rounds)
+                rows.append(_row(f"embedder, {count} faces", way, work * count, seconds, count))
     return {"rows": rows}
+
+
+def _row(what: str, way: tuple[str, str], work: int, seconds: float, items: int) -> Measured:
+    precision, launch = way
+    said = f"{what}, {precision}, {launch}"
+    return {"what": said, "numbers": precision, "work": work, "seconds": seconds, "items": items}
 
 
 def lookup(options: Options) -> Measured:
@@ -116,8 +125,9 @@ def cameras(options: Options) -> Measured:
     return {"rows": rows}
 
 
-def _app() -> App:
-    return App(load(None, environment={}, overrides={"model.device": "cuda"}))
+def _app(precision: str = "fp32", launch: str = "calls") -> App:
+    overrides = {"model.device": "cuda", "model.precision": precision, "model.launch": launch}
+    return App(load(None, environment={}, overrides=overrides))
 
 
 def _seconds(call: Callable[[], object], rounds: int) -> float:
@@ -147,11 +157,13 @@ def tables(data: Measured) -> Sequence[Table]:
     rates = found["machine"]["rates"]
     rows = [
         ("float32 products", f"{rates['float32'] / 1e12:.1f} million million multiply-adds a second", ""),
+        ("float16 products", f"{rates['float16'] / 1e12:.1f} million million multiply-adds a second", ""),
         ("memory", f"{rates['memory'] / 1e9:.0f} billion bytes a second", ""),
     ]
     for name in ("detector", "embedder", "lookup"):
         for row in found[name]["rows"]:
-            least = row["work"] / rates["float32"] if "work" in row else row["bytes"] / rates["memory"]
+            rate = rates["float16" if row.get("numbers") == "fp16" else "float32"]
+            least = row["work"] / rate if "work" in row else row["bytes"] / rates["memory"]
             a_second = f"{row['items'] / row['seconds']:.0f} a second"
             rows.append((row["what"], a_second, f"{100 * least / row['seconds']:.1f} % of the limit"))
     for row in found["cameras"]["rows"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NoReturn
@@ -76,6 +77,24 @@ def test_a_slow_store_delays_no_frame(site: Site) -> None:
     found = site.run({"a": Played(passing(RED, GREEN, RED))}, on_result=at_frame("a", 23, last))
     assert (found["a"].kinds, found["a"].failed) == ({EventKind.PUNCH: 3}, False)
     assert len(site.ledger.attendance()) == 3
+
+
+def test_a_recording_drops_no_frame_and_its_end_waits_until_all_is_written_however_long_that_takes(site: Site) -> None:
+    """All five results wait when the film ends, and together they take longer than ``end_s``, which each is given."""
+    last = threading.Event()
+    site.limits = replace(site.limits, end_s=0.6)
+
+    def slow() -> None:
+        assert last.wait(PATIENCE_S)
+        time.sleep(0.2)
+
+    site.ledger.before = slow
+    film = passing(RED, GREEN, RED, GREEN, RED)
+    found = site.run({"a": Played(film)}, on_result=at_frame("a", len(film) - 1, last))["a"]
+    assert site.stream is not None
+    assert (found.frames, site.stream.frames.replaced(0)) == (len(film), 0)
+    assert (found.kinds, found.failed, found.events_lost) == ({EventKind.PUNCH: 5}, False, 0)
+    assert (len(site.ledger.attendance()), len(events_of(site))) == (5, 5)
 
 
 def test_results_without_room_are_lost_loudly_and_the_others_kept(site: Site, caplog: pytest.LogCaptureFixture) -> None:
