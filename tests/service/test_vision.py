@@ -11,7 +11,6 @@ from functools import cached_property
 
 import pytest
 
-from attendance.detect.port import Detector
 from attendance.types import Face, RGBImage
 from tests.building import BrightDetector, FakeApp
 from tests.service.conftest import OTHER, SAME, Open, check_problem
@@ -21,13 +20,14 @@ ENTERED = threading.Semaphore(0)
 
 
 class WaitingDetector(BrightDetector):
-    """Works on real photos only when it is let; notes when two do at once."""
+    """Works only when it is let, once it is warm; notes when two do at once."""
 
     busy = 0
     together = 0
+    is_warm = False
 
     def detect(self, images: Sequence[RGBImage]) -> list[list[Face]]:
-        if images[0].shape[0] != 240:
+        if not self.is_warm:
             return super().detect(images)
         WaitingDetector.busy += 1
         WaitingDetector.together = max(WaitingDetector.together, WaitingDetector.busy)
@@ -41,8 +41,13 @@ class WaitingApp(FakeApp):
     """An app whose detector waits."""
 
     @cached_property
-    def detector(self) -> Detector:
+    def detector(self) -> WaitingDetector:
         return WaitingDetector()
+
+    def warm_up(self) -> float:
+        seconds = super().warm_up()
+        self.detector.is_warm = True
+        return seconds
 
 
 @pytest.fixture(autouse=True)
