@@ -62,7 +62,8 @@ def test_every_run_can_be_built() -> None:
         with torch.device("meta"):
             numbers: dict[str, Any] = dict(recipe.network.numbers)
             how = recipe.network
-            build_backbone(how.backbone, dimension=how.dimension, input_px=recipe.data.input_px, **numbers)
+            net = build_backbone(how.backbone, dimension=how.dimension, input_px=recipe.data.input_px, **numbers)
+            assert sum(weight.numel() for weight in net.parameters()) > 100_000
             Objective(
                 recipe.stages,
                 dimension=dimension_of(how),
