@@ -29,6 +29,16 @@ def add_experiments(commands: Any) -> None:
     _add(kinds, "next", "name the run that is due", "The first without a row.", next_command)
     report = _add(kinds, "report", "write the leaderboard and the page", "From the rows there are.", report_command)
     report.add_argument("--pages", type=Path, metavar="DIR", help="folder of the pages (the checkout)")
+    timed = _add(
+        kinds,
+        "time",
+        "take the times of a step and a face",
+        "Of each row's network, loss and data; on a machine that does nothing else.",
+        time_command,
+    )
+    timed.add_argument("names", nargs="*", metavar="RUN", help="experiment/row/seed-N, or the beginning of such names")
+    timed.add_argument("--minutes", type=float, metavar="M", help="stop after so long")
+    timed.add_argument("--threads", type=int, default=1, metavar="N", help="processor threads (1)")
     run = _add(
         kinds,
         "run",
@@ -94,6 +104,20 @@ def run_command(arguments: argparse.Namespace, context: Context) -> None:
     context.write_json({"runs": ended})
     if failed:
         raise failed[0]
+
+
+def time_command(arguments: argparse.Namespace, context: Context) -> None:
+    """The kind's body."""
+    _use_threads(arguments.threads)
+    from lab.experiments.timing import keep_times
+
+    stop_at = _stop_at(arguments.minutes, None)
+    laboratory = _laboratory(arguments, threads=arguments.threads)
+    runs = _chosen(list(laboratory.runs), [run.name for run in laboratory.runs], arguments)
+    for name in keep_times(laboratory, runs, stop_at=stop_at):
+        times = laboratory.results.times()[name]
+        context.say(f"{name:<52} {times['seconds_a_step']:.3f} s a step, {times['milliseconds_a_face']:.1f} ms a face")
+    context.write_json({"times": laboratory.results.times()})
 
 
 def report_command(arguments: argparse.Namespace, context: Context) -> None:
@@ -183,5 +207,7 @@ def _use_threads(threads: int) -> None:
 def _outcome(row: dict[str, Any]) -> str:
     if row.get("diverged"):
         return f"{row['date']}: diverged at step {row['steps']}"
+    if "pairs" not in row:
+        return f"{row['date']}: validation AUC {row['validation']['auc']:.4f}, EER {row['validation']['eer']:.4f}"
     low, high = row["pairs"]["intervals"]["accuracy"]
     return f"{row['date']}: {row['pairs']['accuracy']:.4f} [{low:.4f}, {high:.4f}]"

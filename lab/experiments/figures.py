@@ -103,7 +103,8 @@ def difference(
 
 def _judgements(rows: Sequence[Row], condition: str | None) -> list[_Judgement]:
     if condition is None:
-        found = [(row["pairs"]["accuracy"], row["pairs"]["intervals"]["accuracy"], row) for row in judged(rows)]
+        whole = [row for row in judged(rows) if "pairs" in row]  # trials have none
+        found = [(row["pairs"]["accuracy"], row["pairs"]["intervals"]["accuracy"], row) for row in whole]
     else:
         cross = [row["cross"][condition] for row in judged(rows) if "cross" in row]
         found = [(it["accuracy"], it["interval"], it) for it in cross]

@@ -12,11 +12,12 @@ from attendance import metrics
 from attendance.types import Alignment, Float32, RGBImage
 from lab.evaluate.pairs import read_pairs
 from lab.evaluate.verification import ScoredPairs, judge_pairs, score_pairs
-from lab.experiments.photos import CONDITIONS, Found, Photos, crops
+from lab.experiments.photos import CONDITIONS, Condition, Found, Photos, crops, kept_crops
 from lab.read import Vectors
 
 Embed = Callable[[RGBImage], Float32]
 SEED, RESAMPLES = 0, 1000
+KEPT_PX = 96
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +42,7 @@ def judge(photos: Photos, embed: Embed, alignment: Alignment, *, cross: bool, re
     """
     found = photos.found("report")
     chosen = np.flatnonzero(found.read)
-    clean = _spread(found, chosen, embed(crops(photos, found, chosen.tolist(), alignment)))
+    clean = _spread(found, chosen, embed(_cut(photos, found, chosen, alignment)))
     pairs = read_pairs(photos.root / "pairs_report.csv")
     scored = score_pairs(pairs, found.names, clean)
     figures: dict[str, Any] = {
@@ -103,7 +104,7 @@ def _cross(
     chosen = np.flatnonzero(found.read)
     result = {}
     for condition in CONDITIONS[1:]:
-        vectors = embed(crops(photos, found, chosen.tolist(), alignment, change=condition))
+        vectors = embed(_cut(photos, found, chosen, alignment, condition))
         probes = _spread(found, chosen, vectors)
         scored = _one_side(score_pairs(pairs, found.names, clean), pairs, found, clean, probes)
         judged = judge_pairs(scored, resamples=resamples, seed=SEED)
@@ -116,6 +117,14 @@ def _cross(
             "top1_interval": looked["interval"],
         }
     return result
+
+
+def _cut(
+    photos: Photos, found: Found, chosen: np.ndarray, alignment: Alignment, change: Condition | None = None
+) -> RGBImage:
+    """The crops: those of a size that many networks want are kept, those of a large model are not worth the space."""
+    make = kept_crops if alignment.size_px <= KEPT_PX else crops
+    return make(photos, found, chosen.tolist(), alignment, change=change)
 
 
 def _one_side(scored: ScoredPairs, pairs: Sequence[Any], found: Found, clean: Vectors, probes: Vectors) -> ScoredPairs:

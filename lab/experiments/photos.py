@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -133,6 +134,19 @@ def crops(
     return cut
 
 
+def kept_crops(
+    photos: Photos, found: Found, chosen: Sequence[int], alignment: Alignment, *, change: Condition | None = None
+) -> RGBImage:
+    """As `crops`, of a template; cut once and kept for the next network that wants them so."""
+    template = b"" if alignment.template is None else alignment.template.tobytes()
+    text = "\n".join([f"{alignment.kind} {alignment.size_px} {change}", *(found.names[index] for index in chosen)])
+    key = hashlib.sha256(text.encode() + template + found.faces.tobytes()).hexdigest()[:16]
+    path = photos.work / "cut" / f"{key}.npy"
+    if not path.exists():
+        save_array(path, crops(photos, found, chosen, alignment, change=change))
+    return np.asarray(np.load(path))
+
+
 @contextmanager
 def alone(folder: Path, stop_at: float | None) -> Iterator[None]:
     """Let one process at a time make what several need; the others wait for it.
@@ -169,11 +183,15 @@ def save_array(path: Path, array: NDArray[np.generic]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """How a probe's photo is made worse: its side times ``scale``, its light times ``light``, kept as JPEG."""
+    """How a probe's photo is made worse: its side times ``scale``, its light times ``light``, kept as JPEG.
+
+    ``noise`` is the standard deviation of what a sensor adds to each channel of the darkened photo, grey levels.
+    """
 
     name: str
     scale: float = 1.0
     light: float = 1.0
+    noise: float = 0.0
     quality: int | None = None
 
     def __call__(self, image: RGBImage) -> RGBImage:
@@ -184,7 +202,9 @@ class Condition:
             size = (max(1, round(width * self.scale)), max(1, round(height * self.scale)))
             small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
         if self.light < 1.0:
-            small = np.rint(small * self.light).astype(np.uint8)
+            random = np.random.default_rng(zlib.crc32(image.tobytes()))  # the same whenever it is asked
+            lit = small * self.light + random.normal(0.0, self.noise, small.shape)
+            small = np.clip(np.rint(lit), 0, 255).astype(np.uint8)
         if self.quality is not None:
             _, coded = cv2.imencode(".jpg", small[:, :, ::-1], (cv2.IMWRITE_JPEG_QUALITY, self.quality))
             small = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), dtype=np.uint8)[:, :, ::-1]
@@ -198,7 +218,7 @@ CONDITIONS = (
     Condition("a quarter of the size", scale=0.25),
     Condition("a sixth of the size", scale=1 / 6),
     Condition("JPEG of quality 5", quality=5),
-    Condition("a fifteenth of the light, JPEG of quality 60", light=1 / 15, quality=60),
+    Condition("a fifth of the light, noise of 3 grey levels", light=1 / 5, noise=3.0),
 )
 """A face of the data set is about 90 pixels wide: a quarter is about 22, a sixth 15."""
 

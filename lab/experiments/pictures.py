@@ -41,6 +41,8 @@ def draw_curves(board: Board, folder: Path) -> list[Path]:
     """A picture for each experiment with a curve: loss, and equal error rate of the validation part, by step."""
     drawn = []
     for name, experiment in board.experiments.items():
+        if experiment.trial:
+            continue
         curves = [
             (entry.label, board.results.curve(rows[0]["name"]))
             for entry in experiment.rows

@@ -37,6 +37,22 @@ class Entry(Section):
     published: float | None = Field(default=None, description="the accuracy that somebody stated of it, 0 to 1")
 
 
+class Claim(Section):
+    """What somebody says of two rows, or of a row and a number; the rows say whether it shows here."""
+
+    say: str = Field(description="the claim, and whose it is")
+    better: Name = Field(description="the row that is said to be better")
+    than: Name | float = Field(description="the row, or the accuracy from 0 to 1, that it is said to be better than")
+    degraded: bool = Field(default=False, description="on degraded probes")
+    converges: bool = Field(default=False, description="said to converge where the other does not")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.degraded or self.converges) and not isinstance(self.than, str):
+            raise ValueError(f"than: expected a row to compare {self.better} with, got {self.than}")
+        return self
+
+
 class Experiment(Section):
     """A table of rows that differ in one thing."""
 
@@ -47,8 +63,10 @@ class Experiment(Section):
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="each row once with each")
     minutes: float = Field(gt=0.0, description="about how long a run takes on one thread of the machine planned for")
     cross: bool = Field(default=False, description="judge on degraded probes too")
+    trial: bool = Field(default=False, description="chosen by these: judged on the validation part alone")
     against: str | None = Field(default=None, description="the row that others are compared with, pair by pair")
     cross_against: str | None = Field(default=None, description="the row that is compared with others on bad probes")
+    claims: tuple[Claim, ...] = Field(default=(), description="what is said of the rows, and looked for in them")
     rows: tuple[Entry, ...] = Field(min_length=1, description="what is compared")
 
     @model_validator(mode="after")
@@ -56,7 +74,8 @@ class Experiment(Section):
         names = [row.name for row in self.rows]
         if len(set(names)) < len(names):
             raise ValueError(f"rows: expected names that differ, got {names}")
-        if unknown := {self.against, self.cross_against} - {None, *names}:
+        told = {row for claim in self.claims for row in (claim.better, claim.than) if isinstance(row, str)}
+        if unknown := {self.against, self.cross_against, *told} - {None, *names}:
             raise ValueError(f"expected rows that are there to compare with, got {unknown}")
         return self
 
@@ -71,12 +90,18 @@ class Run:
     recipe_name: str
     minutes: float
     cross: bool
+    trial: bool
     recipes: Path
 
     @property
     def name(self) -> str:
         """``experiment/row/seed-N``: what `run` takes."""
         return f"{self.experiment}/{self.entry.name}/seed-{self.seed}"
+
+    @property
+    def entry_name(self) -> str:
+        """``experiment/row``, whatever the seed."""
+        return f"{self.experiment}/{self.entry.name}"
 
     @property
     def slug(self) -> str:
@@ -132,6 +157,7 @@ def _runs(name: str, experiment: Experiment, folder: Path) -> list[Run]:
             recipe_name=experiment.recipe if entry.recipe is None else entry.recipe,
             minutes=experiment.minutes if entry.minutes is None else entry.minutes,
             cross=experiment.cross if entry.cross is None else entry.cross,
+            trial=experiment.trial,
             recipes=folder / "recipes",
         )
         for entry in experiment.rows

@@ -17,7 +17,7 @@ from lab.experiments.plan import Run
 from lab.train.atomic import flush_folder
 
 FOLDER = Path(__file__).resolve().parents[1] / "results"
-ROWS, CURVES, PEOPLE = "experiments.jsonl", "curves", "pairs-report-people.json"
+ROWS, CURVES, PEOPLE, TIMES = "experiments.jsonl", "curves", "pairs-report-people.json", "times.json"
 
 Row = dict[str, Any]
 
@@ -86,6 +86,16 @@ class Results:
         """See `keep_people`."""
         path = self.folder / PEOPLE
         return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+
+    def times(self) -> dict[str, dict[str, Any]]:
+        """By experiment/row, what a step and a face took on a machine that did nothing else."""
+        path = self.folder / TIMES
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+    def keep_times(self, times: Mapping[str, Mapping[str, Any]]) -> None:
+        """See `times`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _write(self.folder / TIMES, json.dumps(times, indent=1, sort_keys=True) + "\n")
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:

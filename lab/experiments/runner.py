@@ -99,7 +99,7 @@ def carry_on(laboratory: Laboratory, run: Run) -> Ended:
 def trained(laboratory: Laboratory, run: Run) -> bool:
     """Train a run to its end; False where the time was up before."""
     recipe, folder = run.recipe(laboratory.work), laboratory.folder(run)
-    _make_ready(laboratory, recipe)
+    make_ready(laboratory, recipe)
     if (folder / RECIPE).exists() and first_difference(read_recipe(folder / RECIPE), recipe, ignored=FREE) is not None:
         _forget(folder)  # the plan was changed since: what was begun is another run
     if (folder / RESULT).exists():
@@ -108,8 +108,12 @@ def trained(laboratory: Laboratory, run: Run) -> bool:
     return not result["stopped"]
 
 
-def _make_ready(laboratory: Laboratory, recipe: Recipe) -> None:
-    """Find the faces that the recipe trains on and the judgement needs, and cut them."""
+def make_ready(laboratory: Laboratory, recipe: Recipe) -> None:
+    """Find the faces that the recipe trains on and the judgement needs, and cut them.
+
+    Raises:
+        UnfinishedError: the time was up before.
+    """
     photos, stop_at = laboratory.photos, laboratory.stop_at
     with alone(laboratory.work, stop_at):
         found = photos.found("tune", stop_at=stop_at)
@@ -138,6 +142,9 @@ def _train_and_judge(laboratory: Laboratory, run: Run) -> Ended:
         return Ended.FINISHED
     if laboratory.time_is_up():
         return Ended.STOPPED
+    if run.trial:  # what a recipe is chosen by must not have seen the report half
+        _keep(laboratory, run, {"diverged": False, **_training_figures(folder, run.recipe(laboratory.work))})
+        return Ended.FINISHED
     judged = judge_weights(laboratory, folder / WEIGHTS, cross=run.cross)
     laboratory.results.keep_people(judged.first, judged.second, judged.people)
     figures = {"diverged": False, **_training_figures(folder, run.recipe(laboratory.work)), **judged.figures}
@@ -202,7 +209,7 @@ def _keep(laboratory: Laboratory, run: Run, figures: dict[str, Any]) -> None:
         "data": f"{laboratory.photos.root.name}, report half",
         "date": datetime.now(UTC).date().isoformat(),
         "commit": known["commit"],
-        "machine": f"{_processor()}, {os.cpu_count()} cores",
+        "machine": f"{processor()}, {os.cpu_count()} cores",
         "threads": laboratory.threads,
         "torch": torch.__version__,
         **figures,
@@ -212,7 +219,7 @@ def _keep(laboratory: Laboratory, run: Run, figures: dict[str, Any]) -> None:
 
 
 def _training_figures(folder: Path, recipe: Recipe) -> dict[str, Any]:
-    rows = _log(folder / LOG)
+    rows = read_log(folder / LOG)
     speeds = [row["images_per_s"] for row in rows if "images_per_s" in row]
     steps = [row for row in rows if "loss" in row]
     judged = [row["figures"] for row in rows if "figures" in row]
@@ -225,7 +232,7 @@ def _training_figures(folder: Path, recipe: Recipe) -> dict[str, Any]:
     if (folder / WEIGHTS).exists():
         net, _, _ = load_weights(folder / WEIGHTS)
         figures["parameters"] = sum(weight.numel() for weight in net.parameters())
-        figures["milliseconds_a_face"] = _milliseconds(net, recipe.data.input_px)
+        figures["milliseconds_a_face"] = milliseconds(net, recipe.data.input_px)
     if judged and "strangers" in judged[-1]:
         figures["validation"] = {key: judged[-1]["strangers"][key] for key in ("auc", "eer")}
         figures["train_accuracy"] = judged[-1]["train"]["accuracy"]
@@ -233,7 +240,8 @@ def _training_figures(folder: Path, recipe: Recipe) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def _milliseconds(net: torch.nn.Module, input_px: int) -> float:
+def milliseconds(net: torch.nn.Module, input_px: int) -> float:
+    """One face through the network, median of ten."""
     face = torch.zeros(1, 3, input_px, input_px)
     times = []
     for _ in range(12):
@@ -245,7 +253,7 @@ def _milliseconds(net: torch.nn.Module, input_px: int) -> float:
 
 def curve_of(log: Path) -> list[dict[str, Any]]:
     """A run's log as some forty rows: ``step``, ``loss`` (mean since the last), ``auc`` and ``eer`` of strangers."""
-    rows = _log(log)
+    rows = read_log(log)
     losses = [(row["step"], row["loss"]) for row in rows if "loss" in row]
     if not losses:
         return []
@@ -263,7 +271,8 @@ def curve_of(log: Path) -> list[dict[str, Any]]:
     return [curve[step] for step in sorted(curve)]
 
 
-def _log(path: Path) -> list[dict[str, Any]]:
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a run's log."""
     if not path.exists():
         return []
     found = []
@@ -284,7 +293,8 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What the processor calls itself."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -47,7 +47,7 @@ def made_lfw(root: Path) -> Path:
 
 
 def made_plan(folder: Path, *, iterations: int = 6) -> Path:
-    """An experiment of two losses, the second of which diverges at once, and the tiny recipe."""
+    """An experiment of two losses, the second of which diverges at once, a trial, and the tiny recipe."""
     recipe = tiny(folder, iterations=iterations)
     recipe["data"] |= {"path": "somewhere/tune", "kind": "crops", "cache": None, "strangers": 0.34, "split_seed": 0}
     recipe["network"] = {"backbone": "iresnet-34", "dimension": 16, "numbers": {"width": 0.125, "most_blocks": 1}}
@@ -61,6 +61,9 @@ def made_plan(folder: Path, *, iterations: int = 6) -> Path:
     ]
     experiment = {"title": "Tiny", "order": 1, "about": "What is asked.", "recipe": "tiny", "minutes": 1, "rows": rows}
     (folder / "tiny.yaml").write_text(yaml.safe_dump(experiment))
+    trials = {"name": "n-softmax", "label": "as it is"}
+    chosen = {**experiment, "title": "Chosen", "order": 2, "trial": True, "rows": [trials]}
+    (folder / "chosen.yaml").write_text(yaml.safe_dump(chosen))
     return folder
 
 

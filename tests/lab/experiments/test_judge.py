@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from lab.data.folder import at_size
 from lab.experiments.faces import make_crops, make_views
 from lab.experiments.figures import PairPeople, Value, accuracy, difference
 from lab.experiments.judge import judge, unpacked
-from lab.experiments.photos import CONDITIONS, Photos, UnfinishedError
+from lab.experiments.photos import CONDITIONS, Photos, UnfinishedError, crops, kept_crops
 from tests.fakes import ColourEmbedder
 from tests.lab.experiments.made_lfw import PEOPLE, PHOTOS, WholePicture, made_lfw
 
@@ -46,7 +48,19 @@ def test_conditions_do_what_their_names_say() -> None:
     assert np.array_equal(changed["as it is"], photo)
     assert all(picture.shape == photo.shape and picture.dtype == np.uint8 for picture in changed.values())
     assert changed["a sixth of the size"].std() < changed["a quarter of the size"].std() < photo.std()
-    assert changed["a fifteenth of the light, JPEG of quality 60"].max() <= 25
+    dark = changed["a fifth of the light, noise of 3 grey levels"].astype(float)
+    assert (dark - photo / 5).mean() == pytest.approx(0.0, abs=0.3)
+    assert (dark - photo / 5)[photo > 60].std() == pytest.approx(3.0, abs=0.3)
+    assert np.array_equal(CONDITIONS[-1](photo), changed[CONDITIONS[-1].name])
+
+
+def test_crops_are_kept_for_each_size_and_condition(photos: Photos) -> None:
+    found, template = photos.found("report"), at_size(arcface_112(), 32)
+    for change in (None, CONDITIONS[1]):
+        kept = kept_crops(photos, found, [2, 0], template, change=change)
+        assert np.array_equal(kept, crops(photos, found, [2, 0], template, change=change))
+    empty = dataclasses.replace(photos, root=photos.root / "gone")
+    assert np.array_equal(kept_crops(empty, found, [2, 0], template, change=CONDITIONS[1]), kept)
 
 
 def test_views_stand_beside_what_the_teacher_makes_of_them(photos: Photos) -> None:
@@ -54,11 +68,11 @@ def test_views_stand_beside_what_the_teacher_makes_of_them(photos: Photos) -> No
     with pytest.raises(UnfinishedError):
         make_views(photos, found, ColourEmbedder(), stop_at=0.0)
     plain, views = make_crops(photos, found), make_views(photos, found, ColourEmbedder())
-    crops, targets = np.load(views / "crops.npy"), np.load(views / "targets.npy")
-    assert crops.shape == (PEOPLE // 2 * PHOTOS * 8, 112, 112, 3) and targets.shape == (len(crops), 8)
+    pictures, targets = np.load(views / "crops.npy"), np.load(views / "targets.npy")
+    assert pictures.shape == (PEOPLE // 2 * PHOTOS * 8, 112, 112, 3) and targets.shape == (len(pictures), 8)
     assert np.allclose(np.linalg.norm(targets, axis=1), 1.0, atol=1e-5)
-    apart = np.abs(crops[::8].astype(int) - np.load(plain / "crops.npy")).mean(axis=(1, 2, 3))
-    assert apart.max() < 12.0 < np.abs(crops[4::8].astype(int) - crops[::8]).mean()
+    apart = np.abs(pictures[::8].astype(int) - np.load(plain / "crops.npy")).mean(axis=(1, 2, 3))
+    assert apart.max() < 12.0 < np.abs(pictures[4::8].astype(int) - pictures[::8]).mean()
     assert np.array_equal(np.load(views / "labels.npy")[::8], np.load(plain / "labels.npy"))
 
 

@@ -78,8 +78,9 @@ def test_a_killed_run_goes_on_and_is_kept_once(place: Path, capsys: pytest.Captu
 def test_the_others_are_run_until_nothing_is_left(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["experiments", "run", "--all", *flags(place)]) == 0
     assert "tiny/wild/seed-0" in capsys.readouterr().out
-    wild = rows_of(place)[-1]
+    wild, trial = rows_of(place)[-2:]
     assert (wild["diverged"], "pairs" in wild) == (True, False)
+    assert trial["experiment"] == "chosen" and "pairs" not in trial and 0.0 <= trial["validation"]["auc"] <= 1.0
     assert main(["experiments", "next", *flags(place)]) == 0
     assert "nothing is outstanding" in capsys.readouterr().out
 
@@ -110,11 +111,26 @@ def test_the_pages_show_finished_and_outstanding_rows(place: Path, tmp_path: Pat
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
     assert f"{100 * rows_of(place)[0]['pairs']['accuracy']:.2f} [" in text
     page = (tmp_path / "docs" / "lab" / "experiments.md").read_text()
-    assert "diverged (1 of 1)" in page and "not one experiment" in page.replace("\n", " ")
+    flowing = page.replace("\n", " ")
+    assert "diverged (1 of 1)" in page and "not one experiment" in flowing and "1 of wild diverged" in flowing
+    assert "/chosen/" not in text and "| as it is | " in page
     assert (tmp_path / "docs" / "lab" / "experiments-tiny-curves.png").stat().st_size > 1000
     empty = ["--results", str(tmp_path / "none")]
     assert main(["experiments", "report", *flags(place), *empty, "--pages", str(tmp_path)]) == 0
     assert readme.read_text().count("not run yet") == 2
+    assert main(["experiments", "report", *flags(place), "--pages", str(tmp_path / "nowhere")]) == 2
+
+
+def test_times_are_taken_apart_and_shown(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "README.md").write_text("<!-- leaderboard -->\n<!-- end of the leaderboard -->\n")
+    assert main(["experiments", "time", "tiny/n-softmax", *flags(place)]) == 0
+    times = json.loads((place / "results" / "times.json").read_text())["tiny/n-softmax"]
+    assert 0.0 < times["seconds_a_step"] < 60.0 and times["milliseconds_a_face"] > 0.0
+    assert main(["experiments", "report", *flags(place), "--pages", str(tmp_path)]) == 0
+    page = (tmp_path / "docs" / "lab" / "experiments.md").read_text()
+    [line] = [line for line in page.splitlines() if line.startswith("| N-softmax |")]
+    assert f" {times['seconds_a_step']:.3f} |" in line and f" {times['milliseconds_a_face']:.1f} |" in line
 
 
 @pytest.mark.parametrize(
