@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attendance.consistency import OutlierLimits, outliers
+from attendance.decide import REJECTED
 from attendance.duplicates import Standing
 from attendance.search.port import mean_direction
 from attendance.types import Candidate, Decision, Float32, Float64, Outcome, Person, Template
@@ -219,8 +220,17 @@ def _person_test(identity_id: str, photos: Sequence[PhotoTest]) -> PersonTest:
     if missed and works:
         needs = "another photo like " + ", ".join(photo.path for photo in missed)
     elif missed:
-        needs = "new photos, frontal and sharp: those enrolled do not find each other"
+        needs = _what_helps(missed)
     return PersonTest(identity_id, works, tuple(photos), needs)
+
+
+def _what_helps(missed: Sequence[PhotoTest]) -> str:
+    """No further photo tells people apart who look alike: then it is the other id that must be looked at."""
+    asked = [photo for photo in missed if photo.outcome is Outcome.AMBIGUOUS and photo.reason != REJECTED]
+    if 2 * len(asked) > len(missed):
+        alike = sorted({photo.runner_up for photo in asked if photo.runner_up is not None})
+        return f"no photo, but a look at {', '.join(alike)}: so alike that it may be the same person under two ids"
+    return "new photos, frontal and sharp: those enrolled do not find each other"
 
 
 def _nearest(gallery: Everybody, vectors: Float32, owner: NDArray[np.intp]) -> tuple[NDArray[np.intp], Float64]:

@@ -96,3 +96,15 @@ def test_the_self_test_says_for_whom_it_works_and_from_which_photos() -> None:
     own = people[2].templates
     others = np.sum([t.vector for t in own[1:]], axis=0)
     assert abs(tests[2].photos[0].similarity - float(own[0].vector @ others) / float(np.linalg.norm(others))) < 1e-5
+
+
+def test_who_is_taken_for_a_look_alike_needs_no_photo_but_a_look_at_the_other() -> None:
+    def asked(candidates: Sequence[Candidate]) -> Decision:
+        return replace(judge(candidates), outcome=Outcome.AMBIGUOUS, reason="look_alike")
+
+    twins = [somebody(1, near(1, 0), near(1, 1)), somebody(2, near(1, 2), near(1, 3)), somebody(3, near(7, 0))]
+    one, other, _ = self_test(everybody(twins, CARD), asked)
+    assert (one.works, other.works) == (False, False)
+    assert f"a look at {other.identity_id}:" in one.needs
+    assert f"a look at {one.identity_id}:" in other.needs
+    assert "new photos" not in one.needs + other.needs

@@ -109,12 +109,18 @@ def _reading(found: Fairness, own_target: float) -> list[str]:
             lines += [f"{_name(group)}: {told}" for told in _differences(rates)]
     if len(found.groups) < 2:
         lines.append("there is one group alone: nothing to compare it with")
+    elif not any(_compared(rates) for group in found.groups for rates in group.rates.values()):
+        lines.append("no group could be compared with the others: too few people in them, or with two photos")
     elif not lines:
         lines.append("no group differs from the others by more than chance may do; small differences may be missed")
     if len(found.groups) > 2:
         lines.append(f"{2 * len(found.groups)} comparisons were made: one in twenty differs by chance alone")
     lines.append("photos are those enrolled: the same day's photo is easier than tomorrow's face, for every group")
     return lines
+
+
+def _compared(rates: GroupRates) -> bool:
+    return rates.missed_more is not None or rates.taken_more is not None
 
 
 def _differences(rates: GroupRates) -> list[str]:

@@ -57,3 +57,13 @@ def test_nobody_and_a_page_that_cannot_be_written_are_told(run: Run, store: Path
     enrol_groups(store)
     refused = run("fairness", "--page", tmp_path / "missing" / "page.md")
     assert (refused.code, "could not be written" in refused.err) == (1, True)
+
+
+def test_groups_too_small_to_be_told_are_not_said_to_be_alike(run: Run, store: Path) -> None:
+    with open_ledger(store) as ledger:
+        for number, colour in enumerate(COLOURS[:8]):
+            made = person(f"p-{number:02d}", colour, colour)
+            assert ledger.insert_person(replace(made, group=("day", "night")[number % 2]))
+    ran = run("fairness")
+    assert "no group could be compared" in ran.out, ran.out
+    assert "no group differs" not in ran.out
