@@ -36,6 +36,7 @@ from benchmarks.photos import (
 )
 from benchmarks.promise_draws import Tally
 from benchmarks.report import Table, write_result
+from benchmarks.turned import GOOD_DEG, read_angles
 
 COMMAND = "python -m benchmarks hygiene"
 DRAWS = 10
@@ -120,7 +121,7 @@ def poisoned(
 ) -> dict[str, Any]:
     """Galleries of everybody with three photos and one to look up: clean, poisoned, and poisoned without the check."""
     names = sorted(name for name, photos in people.items() if len(photos) >= 4)
-    tallies = {key: Tally.empty(len(names)) for key in ("mislabelled", "smeared", "good")}
+    tallies = {key: Tally.empty(len(names)) for key in ("mislabelled", "smeared", "good", "turned")}
     found = {key: {rate: Tally.empty(len(names)) for rate in ("top1", "accepted")} for key in GALLERIES}
     for seed in range(draws):
         slots, spoiled = _poison(app, {name: people[name] for name in names}, folder / f"draw-{seed}", seed=seed)
@@ -130,7 +131,7 @@ def poisoned(
             _look_up(app, gallery, slots, names, known, found[key])
         gallery, result = _enrolled(app, slots, known, folder / f"poisoned-{seed}")
         _look_up(app, gallery, slots, names, known, found["poisoned"])
-        _count(slots, result, names, tallies)
+        _count(slots, result, known, tallies)
         gallery, _ = _enrolled(app, slots, known, folder / f"naive-{seed}", change=_without_outlier_check)
         _look_up(app, gallery, slots, names, known, found["naive"])
     bad = Tally.empty(len(names))
@@ -141,6 +142,7 @@ def poisoned(
         "people": len(names),
         "kept_out": {"all": bad.to_json(), **{k: tallies[k].to_json() for k in ("mislabelled", "smeared")}},
         "good_refused": tallies["good"].to_json(),
+        "turned_refused": tallies["turned"].to_json(),
         "found": {key: {rate: tally.to_json() for rate, tally in rates.items()} for key, rates in found.items()},
         "lost": {
             key: {rate: found[key][rate].less(found["poisoned"][rate]) for rate in ("top1", "accepted")}
@@ -242,14 +244,17 @@ def _look_up(
         found["accepted"].add(who, np.array([first and decision.outcome is Outcome.KNOWN]))
 
 
-def _count(slots: Slots, result: EnrolResult, names: Sequence[str], tallies: Mapping[str, Tally]) -> None:
+def _count(slots: Slots, result: EnrolResult, readings: Mapping[Path, Reading], tallies: Mapping[str, Tally]) -> None:
+    """Count which photos were kept out: of the poison, of good photos, and of those that show a turned head."""
     out = {refusal.file for refusal in result.refused} | set(result.redundant)
-    place = {name: number for number, name in enumerate(names)}
-    for name, files in slots.enrol.items():
-        for file in files:
+    angles = read_angles()
+    for place, (name, files) in enumerate(slots.enrol.items()):
+        for file, path in files.items():
             key = (name, file)
+            turned = abs(angles.get(readings[path].sha256, 0.0)) >= GOOD_DEG
             kind = "mislabelled" if key in slots.mislabelled else "smeared" if key in slots.smeared else "good"
-            tallies[kind].add(np.array([place[name]]), np.array([file in out]))
+            kind = "turned" if kind == "good" and turned else kind
+            tallies[kind].add(np.array([place]), np.array([file in out]))
 
 
 def planted(
@@ -336,7 +341,9 @@ def _tables(data: Mapping[str, Any]) -> list[Table]:
         ["smeared photos kept out", cell(kept["smeared"]), str(kept["smeared"]["trials"]), ""],
         ["both", cell(kept["all"]), str(kept["all"]["trials"]), ">= 95 %"],
         ["good photos refused", cell(poison["good_refused"]), str(poison["good_refused"]["trials"]), "< 2 %"],
-    ]
+        [f"heads turned by {GOOD_DEG:g} degrees and more refused", cell(poison["turned_refused"]),
+         str(poison["turned_refused"]["trials"]), ""],
+    ]  # fmt: skip
     found = [[GALLERIES[k], cell(v["top1"]), cell(v["accepted"])] for k, v in poison["found"].items()]
     found += [
         [f"lost to the poison, against {'the clean one' if key == 'clean' else 'that with more good photos'}",

@@ -35,7 +35,7 @@ class QualitySection(_Section):
         default=None,
         ge=0.0,
         le=90.0,
-        description="Degrees that a head may be turned to either side, as five points show it (37).",
+        description="Degrees that a head may be turned to either side, as five points show it (44).",
     )
     max_pitch_deg: Real | None = Field(
         default=None, ge=0.0, le=90.0, description="Degrees that a head may be tilted up or down (40)."

@@ -43,7 +43,7 @@ _LEVELS: Mapping[str, Limits] = {
     "standard": Limits(
         min_eye_px=25.0,
         min_score=0.9,
-        max_yaw_deg=37.0,
+        max_yaw_deg=44.0,
         max_pitch_deg=40.0,
         max_roll_deg=45.0,
         max_outside=0.2,
@@ -55,7 +55,7 @@ _LEVELS: Mapping[str, Limits] = {
     "strict": Limits(
         min_eye_px=35.0,
         min_score=0.98,
-        max_yaw_deg=25.0,
+        max_yaw_deg=35.0,
         max_pitch_deg=28.0,
         max_roll_deg=15.0,
         max_outside=0.05,
