@@ -23,8 +23,8 @@ COMMAND = "python -m lab experiments report"
 WIDTH = 118
 ABOUT = (
     "Trained on the tune half of LFW's development people (1,448 people, 3,326 photos) less a fifth of the people, the "
-    "validation part. What of the recipes was chosen by trials was chosen on it, see the first table; the rest (rates, "
-    "schedules, scale) was set beforehand. Judged once, at the end, on the 2,756 pairs of the report half, "
+    "validation part. What of the recipes was chosen by trials was chosen on it, see the tables of trials; the rest "
+    "(schedules, margins, lengths) was set beforehand. Judged once, at the end, on the 2,756 pairs of the report half, "
     "whose people no network saw: ten-fold accuracy, as LFW's protocol has it. Intervals are 95 % over people. Of "
     "several seeds the mean is given, with the mean's interval. Differences are taken pair by pair; one whose interval "
     "holds 0 is none that these photos can show. Own faces: how many of the training faces the classes' directions "

@@ -32,7 +32,10 @@ class Entry(Section):
     minutes: float | None = Field(default=None, gt=0.0, description="about how long, if not as the experiment says")
     cross: bool | None = Field(default=None, description="judge on degraded probes too")
     model: str | None = Field(default=None, description="a model of the product, judged as it is")
-    export: str | None = Field(default=None, description="a run (experiment/row/seed-N) to export, quantise and use")
+    export: tuple[str, ...] = Field(
+        default=(),
+        description="runs (experiment/row/seed-N): the one that the validation part prefers is exported and used",
+    )
     precision: Literal["float32", "int8-dynamic", "int8-static"] = Field(default="float32", description="of the export")
     published: float | None = Field(default=None, description="the accuracy that somebody stated of it, 0 to 1")
 
@@ -111,7 +114,7 @@ class Run:
     @property
     def trains(self) -> bool:
         """Whether a network is trained; else one that is there is judged."""
-        return self.entry.model is None and self.entry.export is None
+        return self.entry.model is None and not self.entry.export
 
     def recipe(self, work: Path) -> Recipe:
         """The resolved recipe; faces come from the folder of that name under ``work``."""
@@ -123,7 +126,7 @@ class Run:
     def fingerprint(self) -> str:
         """Changes when the run would be another one."""
         if not self.trains:
-            content: dict[str, Any] = {"model": self.entry.model, "export": self.entry.export}
+            content: dict[str, Any] = {"model": self.entry.model, "export": list(self.entry.export)}
             content["precision"] = self.entry.precision
         else:
             content = self.recipe(Path("faces")).model_dump(mode="json", exclude={"description", "source"})

@@ -10,7 +10,7 @@ import platform
 import shutil
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +23,7 @@ import torch
 from torch.nn import functional
 
 from attendance.align import arcface_112
+from attendance.errors import UsageError
 from attendance.types import Float32, RGBImage
 from lab.data.folder import at_size
 from lab.data.loading import to_input
@@ -172,7 +173,7 @@ def judge_weights(laboratory: Laboratory, weights: Path, *, cross: bool) -> Judg
 
 
 def _judge_product(laboratory: Laboratory, run: Run) -> Ended:
-    if run.entry.export is None:
+    if not run.entry.export:
         assert run.entry.model is not None
         judged, figures = judge_model(
             laboratory.photos, run.entry.model, cross=run.cross, threads=laboratory.threads, stop_at=laboratory.stop_at
@@ -180,8 +181,12 @@ def _judge_product(laboratory: Laboratory, run: Run) -> Ended:
         laboratory.results.keep_people(judged.first, judged.second, judged.people)
         _keep(laboratory, run, {**figures, **judged.figures})
         return Ended.FINISHED
-    source = next(other for other in laboratory.runs if other.name == run.entry.export)
-    if not trained(laboratory, source):
+    candidates = [other for other in laboratory.runs if other.name in run.entry.export]
+    for other in candidates:
+        if laboratory.results.row_of(other) is None and (how := carry_on(laboratory, other)) is not Ended.FINISHED:
+            return how
+    source = preferred(laboratory, candidates)
+    if not trained(laboratory, source):  # its row came with the checkout, its weights did not
         return Ended.STOPPED
     if laboratory.time_is_up():
         return Ended.STOPPED
@@ -191,8 +196,21 @@ def _judge_product(laboratory: Laboratory, run: Run) -> Ended:
         precision=run.entry.precision,
         threads=laboratory.threads,
     )
-    _keep(laboratory, run, figures)
+    _keep(laboratory, run, {"of": source.name, **figures})
     return Ended.FINISHED
+
+
+def preferred(laboratory: Laboratory, candidates: Sequence[Run]) -> Run:
+    """The run whose row has the highest AUC on the validation part.
+
+    Raises:
+        UsageError: none of them has one.
+    """
+    found = [(laboratory.results.row_of(run), run) for run in candidates]
+    known = [(row["validation"]["auc"], run) for row, run in found if row is not None and "validation" in row]
+    if not known:
+        raise UsageError(f"expected a trained network to export, {[run.name for run in candidates]} all diverged")
+    return max(known, key=lambda item: item[0])[1]
 
 
 def _keep(laboratory: Laboratory, run: Run, figures: dict[str, Any]) -> None:

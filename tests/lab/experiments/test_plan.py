@@ -58,15 +58,17 @@ def test_every_run_holds_the_same_people_out() -> None:
 
 
 def test_every_run_can_be_built() -> None:
-    for recipe in RECIPES.values():
-        with torch.device("meta"):
+    networks = {f"{recipe.network} {recipe.data.input_px}": recipe for recipe in RECIPES.values()}
+    with torch.device("meta"):
+        for recipe in networks.values():
             numbers: dict[str, Any] = dict(recipe.network.numbers)
             how = recipe.network
             net = build_backbone(how.backbone, dimension=how.dimension, input_px=recipe.data.input_px, **numbers)
             assert sum(weight.numel() for weight in net.parameters()) > 100_000
+        for recipe in RECIPES.values():
             Objective(
                 recipe.stages,
-                dimension=dimension_of(how),
+                dimension=dimension_of(recipe.network),
                 classes=5,
                 processes=Processes(0, 1, torch.device("cpu")),
             )
@@ -74,7 +76,7 @@ def test_every_run_can_be_built() -> None:
 
 def test_runs_that_exports_are_made_of_are_planned() -> None:
     trained = {run.name for run in RUNS if run.trains}
-    assert {run.entry.export for run in RUNS if run.entry.export} <= trained
+    assert {name for run in RUNS for name in run.entry.export} < trained
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -12,8 +13,12 @@ from typing import Any
 
 import pytest
 
+from attendance.errors import UsageError
 from lab.__main__ import main
 from lab.experiments.photos import Photos
+from lab.experiments.plan import read_experiments, runs_of
+from lab.experiments.results import Results
+from lab.experiments.runner import Laboratory, preferred
 from tests.lab.experiments.made_lfw import WholePicture, made_lfw, made_plan
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -131,6 +136,21 @@ def test_times_are_taken_apart_and_shown(place: Path, tmp_path: Path) -> None:
     page = (tmp_path / "docs" / "lab" / "experiments.md").read_text()
     [line] = [line for line in page.splitlines() if line.startswith("| N-softmax |")]
     assert f" {times['seconds_a_step']:.3f} |" in line and f" {times['milliseconds_a_face']:.1f} |" in line
+
+
+def test_the_run_that_validation_prefers_is_exported(place: Path, tmp_path: Path) -> None:
+    runs = tuple(run for run in runs_of(read_experiments(place / "plan"), place / "plan") if run.experiment == "tiny")
+    laboratory = Laboratory(Photos(place / "data", place / "work"), Results(tmp_path), runs, 1)
+    plain, wild = runs
+    with pytest.raises(UsageError, match="diverged"):
+        preferred(laboratory, runs)
+    for run, figures in ((plain, {"validation": {"auc": 0.8}, "pairs": {"accuracy": 0.9}}), (wild, {"diverged": True})):
+        laboratory.results.append({"name": run.name, "fingerprint": run.fingerprint(), **figures})
+    assert preferred(laboratory, runs) is plain
+    better = {"validation": {"auc": 0.9}, "pairs": {"accuracy": 0.7}}
+    twin = dataclasses.replace(plain, seed=1)
+    laboratory.results.append({"name": twin.name, "fingerprint": twin.fingerprint(), **better})
+    assert preferred(laboratory, (plain, twin, wild)) is twin
 
 
 @pytest.mark.parametrize(
