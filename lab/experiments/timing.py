@@ -47,15 +47,24 @@ def take_times(laboratory: Laboratory, run: Run) -> dict[str, Any]:
 def keep_times(laboratory: Laboratory, runs: list[Run], *, stop_at: float | None) -> list[str]:
     """Take the times of each entry once, with its first seed, as long as there is time; the names that were taken."""
     taken = []
-    for run in runs:
+    for name, run in timed_runs(runs).items():
         known = laboratory.results.times()
-        if run.trial or not run.trains or known.get(run.entry_name, {}).get("fingerprint") == run.fingerprint():
+        if known.get(name, {}).get("fingerprint") == run.fingerprint():
             continue
         if stop_at is not None and time.monotonic() >= stop_at:
             break
-        laboratory.results.keep_times({**known, run.entry_name: take_times(laboratory, run)})
-        taken.append(run.entry_name)
+        laboratory.results.keep_times({**known, name: take_times(laboratory, run)})
+        taken.append(name)
     return taken
+
+
+def timed_runs(runs: list[Run]) -> dict[str, Run]:
+    """The first run of each entry that trains and is no trial, by experiment/row."""
+    firsts: dict[str, Run] = {}
+    for run in runs:
+        if run.trains and not run.trial:
+            firsts.setdefault(run.entry_name, run)
+    return firsts
 
 
 def short(recipe: Recipe) -> Recipe:

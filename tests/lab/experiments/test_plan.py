@@ -11,6 +11,7 @@ import torch
 from attendance.errors import UsageError
 from lab.experiments.faces import HELD_OUT, SPLIT_SEED, TUNE, VIEWS
 from lab.experiments.plan import read_experiments, runs_of
+from lab.experiments.timing import timed_runs
 from lab.losses.registry import LOSSES
 from lab.nets.registry import build_backbone
 from lab.train.objective import Objective
@@ -72,6 +73,12 @@ def test_every_run_can_be_built() -> None:
                 classes=5,
                 processes=Processes(0, 1, torch.device("cpu")),
             )
+
+
+def test_each_row_is_timed_with_its_first_seed() -> None:
+    timed = timed_runs(RUNS)
+    assert set(timed) == {run.entry_name for run in RUNS if run.trains and not run.trial}
+    assert all(run.seed == 0 for run in timed.values()) and timed["losses/softmax"].name == "losses/softmax/seed-0"
 
 
 def test_runs_that_exports_are_made_of_are_planned() -> None:

@@ -131,6 +131,9 @@ def test_times_are_taken_apart_and_shown(place: Path, tmp_path: Path) -> None:
     (tmp_path / "lab" / "README.md").write_text("<!-- leaderboard -->\n<!-- end of the leaderboard -->\n")
     assert main(["experiments", "time", "tiny/n-softmax", *flags(place)]) == 0
     times = json.loads((place / "results" / "times.json").read_text())["tiny/n-softmax"]
+    kept = (place / "results" / "times.json").read_bytes()
+    assert main(["experiments", "time", "tiny/n-softmax", *flags(place)]) == 0
+    assert (place / "results" / "times.json").read_bytes() == kept
     assert 0.0 < times["seconds_a_step"] < 60.0 and times["milliseconds_a_face"] > 0.0
     assert main(["experiments", "report", *flags(place), "--pages", str(tmp_path)]) == 0
     page = (tmp_path / "docs" / "lab" / "experiments.md").read_text()
