@@ -92,8 +92,10 @@ class FaceCutter:
 
 
 def at_size(alignment: Alignment, size_px: int) -> Alignment:
-    """The same cut at another size."""
+    """The same cut at another size: what shrinking the crop would give, but cut from the photo itself."""
     if alignment.template is None or alignment.size_px == size_px:
         return Alignment(alignment.kind, size_px, margin_px=alignment.margin_px, template=alignment.template)
-    template: Float32 = (alignment.template * (size_px / alignment.size_px)).astype(np.float32)
+    scale = size_px / alignment.size_px
+    # Pixels are counted by their centres: half a pixel lies before the first one at either size.
+    template: Float32 = ((alignment.template + 0.5) * scale - 0.5).astype(np.float32)
     return Alignment(AlignmentKind.SIMILARITY, size_px, template=template)

@@ -28,11 +28,12 @@ from attendance.types import Float32, RGBImage
 from lab.data.folder import at_size
 from lab.data.loading import to_input
 from lab.experiments.faces import VIEWS, make_crops, make_views
-from lab.experiments.judge import Judged, judge
+from lab.experiments.judge import Embed, Judged, judge
 from lab.experiments.photos import Photos, UnfinishedError, alone
 from lab.experiments.plan import Run
 from lab.experiments.products import default_embedder, judge_export, judge_model
 from lab.experiments.results import Results, Row
+from lab.experiments.validation import validate
 from lab.train.journal import DivergedError
 from lab.train.loop import train
 from lab.train.recipe import Recipe
@@ -143,12 +144,14 @@ def _train_and_judge(laboratory: Laboratory, run: Run) -> Ended:
         return Ended.FINISHED
     if laboratory.time_is_up():
         return Ended.STOPPED
-    if run.trial:  # what a recipe is chosen by must not have seen the report half
-        _keep(laboratory, run, {"diverged": False, **_training_figures(folder, run.recipe(laboratory.work))})
-        return Ended.FINISHED
-    judged = judge_weights(laboratory, folder / WEIGHTS, cross=run.cross)
-    laboratory.results.keep_people(judged.first, judged.second, judged.people)
-    figures = {"diverged": False, **_training_figures(folder, run.recipe(laboratory.work)), **judged.figures}
+    embed, input_px = _embedder(folder / WEIGHTS)
+    figures = {"diverged": False, **_training_figures(folder, run.recipe(laboratory.work))}
+    if (validation := validate(laboratory.photos, embed, input_px)) is not None:
+        figures["validation"] = validation
+    if not run.trial:  # what a recipe is chosen by must not have seen the report half
+        judged = judge_weights(laboratory, folder / WEIGHTS, cross=run.cross)
+        laboratory.results.keep_people(judged.first, judged.second, judged.people)
+        figures |= judged.figures
     _keep(laboratory, run, figures)
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return Ended.FINISHED
@@ -156,6 +159,13 @@ def _train_and_judge(laboratory: Laboratory, run: Run) -> Ended:
 
 def judge_weights(laboratory: Laboratory, weights: Path, *, cross: bool) -> Judged:
     """Judge a trained network on the report half."""
+    embed, input_px = _embedder(weights)
+    alignment = at_size(arcface_112(), input_px)
+    return judge(laboratory.photos, embed, alignment, cross=cross, resamples=laboratory.resamples)
+
+
+def _embedder(weights: Path) -> tuple[Embed, int]:
+    """What turns crops into embeddings of unit length, and the side of the crops."""
     net, _, input_px = load_weights(weights)
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -168,8 +178,7 @@ def judge_weights(laboratory: Laboratory, weights: Path, *, cross: bool) -> Judg
         vectors: Float32 = torch.cat(found).numpy()
         return vectors
 
-    alignment = at_size(arcface_112(), input_px)
-    return judge(laboratory.photos, embed, alignment, cross=cross, resamples=laboratory.resamples)
+    return embed, input_px
 
 
 def _judge_product(laboratory: Laboratory, run: Run) -> Ended:
@@ -251,8 +260,7 @@ def _training_figures(folder: Path, recipe: Recipe) -> dict[str, Any]:
         net, _, _ = load_weights(folder / WEIGHTS)
         figures["parameters"] = sum(weight.numel() for weight in net.parameters())
         figures["milliseconds_a_face"] = milliseconds(net, recipe.data.input_px)
-    if judged and "strangers" in judged[-1]:
-        figures["validation"] = {key: judged[-1]["strangers"][key] for key in ("auc", "eer")}
+    if judged:
         figures["train_accuracy"] = judged[-1]["train"]["accuracy"]
     return figures
 

@@ -132,6 +132,9 @@ class Distillation(Section):
     feature: Amount = Field(default=0.0, description="weight of 1 - cos(student, teacher)")
     distance: Amount = Field(default=0.0, description="weight of the faces' distances among each other")
     angle: Amount = Field(default=0.0, description="weight of the angles of any three faces")
+    centre: float = Field(
+        default=0.0, ge=0.0, le=1.0, description="share of the kept targets' mean that is taken off them beforehand"
+    )
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -139,6 +142,8 @@ class Distillation(Section):
             raise ValueError("expected a weight above 0 for feature, distance or angle")
         if self.teacher is not None and self.teacher.weights is None:
             raise ValueError("teacher.weights: expected a file; an untrained network teaches nothing")
+        if self.teacher is not None and self.centre > 0.0:
+            raise ValueError("centre: expected 0 with a teacher that is run; the mean is known of kept targets alone")
         return self
 
 

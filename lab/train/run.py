@@ -205,7 +205,9 @@ def _teacher(run: Run, stage: Stage) -> tuple[nn.Module, nn.Module | None]:
         targets = run.faces.source.targets
         if targets is None:
             raise UsageError("distil.teacher: expected a network, since no targets.npy lies beside the faces")
-        return Distil(stage.distil, student=dimension_of(run.recipe.network), teacher=targets.shape[1]).to(device), None
+        mean = torch.from_numpy(targets[run.faces.split.train].mean(axis=0))
+        size = {"student": dimension_of(run.recipe.network), "teacher": targets.shape[1]}
+        return Distil(stage.distil, **size, mean=mean).to(device), None
     teacher = build_network(network, input_px=run.recipe.data.input_px).to(device).eval().requires_grad_(False)
     distil = Distil(stage.distil, student=dimension_of(run.recipe.network), teacher=dimension_of(network))
     return distil.to(device), teacher

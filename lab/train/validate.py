@@ -23,6 +23,8 @@ BATCH = 128
 MOST_TRAIN = 2048
 """Training faces that the closed-set accuracy is taken of."""
 MOST_STRANGERS = 4000
+MOST_OF_ONE = 5
+"""Photos of one stranger that count: pairs grow with their square, and one person with a hundred would be all."""
 FOLDS = 10
 RATES = {"1e-1": 1e-1, "1e-2": 1e-2, "1e-3": 1e-3, "1e-4": 1e-4}
 
@@ -54,7 +56,8 @@ class Judge:
         if len(split.validation):
             figures["validation"] = self._closed(net, objective, stage, how, split.validation)
         if len(split.strangers):
-            chosen = spread(split.strangers, MOST_STRANGERS)
+            few = few_of_each(split.strangers, self.faces.source.labels)
+            chosen = spread(few, MOST_STRANGERS)
             vectors = self.embed(net, self.faces.source, chosen)
             scores, same = all_pairs(vectors, self.faces.source.labels[chosen])
             if same.any() and not same.all():
@@ -100,6 +103,14 @@ class Judge:
         scores = (vectors[0::2] * vectors[1::2]).sum(dim=1).double().numpy()
         folds = np.arange(len(scores)) * FOLDS // len(scores)
         return verification(scores, pairs.same, folds if len(scores) >= FOLDS else None)
+
+
+def few_of_each(chosen: Ints, labels: Ints) -> Ints:
+    """Of chosen faces (N,) at most `MOST_OF_ONE` of each person, at equal distances;
+    ``labels`` tell all faces' people."""
+    people = labels[chosen]
+    few = [spread(chosen[people == person], MOST_OF_ONE) for person in np.unique(people)]
+    return np.sort(np.concatenate(few)) if few else chosen
 
 
 def verification(scores: np.ndarray, same: np.ndarray, folds: np.ndarray | None = None) -> dict[str, Any]:

@@ -8,14 +8,16 @@ import pickle
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from attendance.align import arcface_112
+from attendance.align import align, arcface_112
 from attendance.detect.mtcnn import MtcnnDetector
 from attendance.errors import ImageError, SourceError, StoreError, UsageError
+from attendance.types import Face
 from demo.portraits import GRACE_HOPPER, load
 from lab.data.augment import Augment
 from lab.data.cache import CachedSource, cached
@@ -60,8 +62,18 @@ def test_photos_are_cut_as_the_product_cuts_them(tmp_path: Path) -> None:
     assert source.read(0, 56).shape == (56, 56, 3)
     with pytest.raises(ImageError, match="no face was found"):
         source.read(1, 112)
-    half = at_size(arcface_112(), 56).template
-    assert half is not None and np.allclose(half, template / 2)
+
+
+def test_a_smaller_cut_is_the_large_one_shrunk() -> None:
+    template = arcface_112().template
+    assert template is not None
+    noise = np.random.default_rng(0).integers(0, 256, (112, 112, 3), np.uint8)
+    photo = np.asarray(cv2.GaussianBlur(noise, (0, 0), 3.0), np.uint8)
+    face = Face(np.array([0, 0, 112, 112], np.float32), 1.0, template)
+    for side in (28, 56):
+        shrunk = cv2.resize(photo, (side, side), interpolation=cv2.INTER_AREA).astype(int)
+        cut = align(photo, [face], at_size(arcface_112(), side))[0].astype(int)
+        assert np.abs(cut - shrunk).mean() < 1.0 < np.abs(cut[:, 1:] - cut[:, :-1]).mean()
 
 
 def test_a_cache_is_made_once_and_follows_its_sources(folder: Path, tmp_path: Path) -> None:

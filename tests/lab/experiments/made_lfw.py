@@ -15,7 +15,7 @@ from attendance.types import Face, RGBImage
 from tests.lab.made_people import made_folder
 from tests.lab.train.tiny import tiny
 
-SIDE, PEOPLE, PHOTOS = 48, 12, 4
+SIDE, PEOPLE, PHOTOS = 48, 16, 4
 
 
 class WholePicture(Detector):
@@ -31,7 +31,7 @@ class WholePicture(Detector):
 
 
 def made_lfw(root: Path) -> Path:
-    """Twelve people with four photos, every other one of the report half, and 36 pairs in two folds."""
+    """Sixteen people with four photos, every other one of the report half, and 48 pairs in two folds."""
     made_folder(root / "images", people=PEOPLE, photos=PHOTOS, side=SIDE)
     halves = [(f"person-{person:02d}", "report" if person % 2 else "tune") for person in range(PEOPLE)]
     _write(root / "split.csv", [("person", "half", "photos"), *[(who, half, PHOTOS) for who, half in halves]])

@@ -35,7 +35,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Photos:
 def test_clean_probes_are_found_and_dark_ones_less(photos: Photos) -> None:
     judged = judge(photos, pixels, at_size(arcface_112(), 32), cross=True, resamples=20)
     figures = judged.figures
-    right = unpacked(figures["right"], 36)
+    right = unpacked(figures["right"], 48)
     assert figures["pairs"]["accuracy"] == pytest.approx(np.mean([right[f::2].mean() for f in (0, 1)]), abs=0.1)
     assert figures["gallery"]["top1"] == 1.0 and figures["gallery"]["probes"] == PEOPLE // 2 * (PHOTOS - 1)
     assert set(figures["cross"]) == {condition.name for condition in CONDITIONS[1:]}

@@ -104,7 +104,7 @@ def test_a_row_names_what_is_needed_to_repeat_it(place: Path) -> None:
     row = rows_of(place)[0]
     for key in ("date", "commit", "machine", "threads", "torch", "recipe", "fingerprint", "seconds_a_step"):
         assert row[key], key
-    assert row["right"] and row["gallery"]["people"] == 6
+    assert row["right"] and row["gallery"]["people"] == 8
 
 
 def test_the_pages_show_finished_and_outstanding_rows(place: Path, tmp_path: Path) -> None:

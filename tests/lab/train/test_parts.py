@@ -14,14 +14,14 @@ from torch import nn
 from attendance.errors import UsageError
 from lab.nets.mobilefacenet import MobileFaceNet
 from lab.train.compiling import compiled
-from lab.train.distil import angle_loss, distance_loss, feature_loss
+from lab.train.distil import Distil, angle_loss, distance_loss, feature_loss
 from lab.train.ema import Ema
 from lab.train.objective import Objective
 from lab.train.optimise import Stepper, build_optimiser, set_rates
 from lab.train.processes import Processes
-from lab.train.recipe import Anneal, Optimiser, Schedule, Stage
+from lab.train.recipe import Anneal, Distillation, Optimiser, Schedule, Stage
 from lab.train.schedule import rate_factor, stage_steps
-from lab.train.validate import all_pairs, verification
+from lab.train.validate import all_pairs, few_of_each, verification
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 
@@ -226,6 +226,23 @@ def test_distillation_is_worked_out_face_by_face() -> None:
         x = student.clone().requires_grad_()
         loss(x, teacher).backward()  # type: ignore[no-untyped-call]
         assert x.grad is not None and bool(torch.isfinite(x.grad).all())
+
+
+def test_a_share_of_the_teachers_mean_is_taken_off() -> None:
+    teacher, mean = torch.tensor([[3.0, 1.0], [3.0, -1.0]]), torch.tensor([3.0, 0.0])
+    student = torch.tensor([[0.0, 2.0], [1.0, 0.0]])
+    for centre in (0.0, 0.5, 1.0):
+        distil = Distil(Distillation(feature=1.0, centre=centre), student=2, teacher=2, mean=mean)
+        want = feature_loss(student, teacher - centre * mean)
+        assert distil(student, teacher).item() == pytest.approx(want.item())
+        assert not distil.state_dict()
+    assert want.item() == pytest.approx((0.0 + 1.0) / 2)
+
+
+def test_one_stranger_with_many_photos_counts_as_five() -> None:
+    labels = np.array([7] * 3 + [4] * 101 + [9] * 2)
+    kept = few_of_each(np.arange(2, 106), labels)
+    assert kept.tolist() == [2, 3, 28, 53, 78, 103, 104, 105]
 
 
 def test_verification_of_all_pairs() -> None:
