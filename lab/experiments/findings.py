@@ -49,20 +49,24 @@ def _extremes(board: Board, name: str, found: list[tuple[Entry, Value]]) -> list
     (best, top), (second, _), (worst, low) = ranked[0], ranked[1], ranked[-1]
     told = [f"Highest is {best.label} with {top.text()} %, lowest {worst.label} with {low.text()} %."]
     apart = [entry.label for entry, value in ranked[1:] if not _overlap(top, value)]
-    others = len(ranked) - 1
-    told.append(
-        f"The intervals of {'all' if not apart else others - len(apart)} of the other {others} overlap with that of "
-        f"{best.label}{f', those of {_listed(apart)} do not' if apart else ''}."
-    )
+    told.append(_overlapping(best.label, apart, others=len(ranked) - 1))
     gap = difference(board.rows(name, best.name), board.rows(name, second.name), board.people)
-    if gap is not None:
-        told.append(f"Pair by pair {best.label} is {_by(gap)} {second.label}, the second.")
+    if gap is not None and gap.excludes_zero():
+        told.append(f"Pair by pair {best.label} is {signed(gap)} points above {second.label}, the second.")
+    elif gap is not None:
+        told.append(
+            f"Pair by pair {best.label} and {second.label}, the second, cannot be told apart: {signed(gap)} points."
+        )
     return told
 
 
-def _by(gap: Value) -> str:
-    surely = gap.excludes_zero()
-    return f"{signed(gap)} points above" if surely else f"{signed(gap)} points from, which is no difference to,"
+def _overlapping(best: str, apart: Sequence[str], *, others: int) -> str:
+    if others == 1:
+        return f"Their intervals {'do not overlap' if apart else 'overlap'}."
+    if not apart:
+        return f"The intervals of all the other {others} overlap with that of {best}."
+    overlapping = f"The intervals of {others - len(apart)} of the other {others} overlap with that of {best}"
+    return f"{overlapping}, those of {_listed(apart)} do not."
 
 
 def _against(board: Board, name: str, experiment: Experiment) -> list[str]:

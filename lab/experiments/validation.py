@@ -20,8 +20,8 @@ from lab.train.validate import all_pairs, few_of_each, verification
 def validate(photos: Photos, embed: Embed, input_px: int) -> dict[str, Any] | None:
     """AUC and equal error rate of all pairs of the held-out people's photos, five of each person at most.
 
-    Taken of the plain crops, whatever a run was trained on, so that runs on other faces compare. None where there are no two people, or
-    nobody with two photos.
+    Taken of the plain crops, whatever a run was trained on, so that runs on other faces compare. None where there are
+    no two people, or nobody with two photos.
     """
     folder = make_crops(photos, photos.found("tune"))
     people = json.loads((folder / ABOUT).read_text(encoding="utf-8"))["people"]
