@@ -227,8 +227,8 @@ def _person_test(identity_id: str, photos: Sequence[PhotoTest]) -> PersonTest:
 def _what_helps(missed: Sequence[PhotoTest]) -> str:
     """No further photo tells people apart who look alike: then it is the other id that must be looked at."""
     asked = [photo for photo in missed if photo.outcome is Outcome.AMBIGUOUS and photo.reason != REJECTED]
-    if 2 * len(asked) > len(missed):
-        alike = sorted({photo.runner_up for photo in asked if photo.runner_up is not None})
+    alike = sorted({photo.runner_up for photo in asked if photo.runner_up is not None})
+    if alike and 2 * len(asked) > len(missed):
         return f"no photo, but a look at {', '.join(alike)}: so alike that it may be the same person under two ids"
     return "new photos, frontal and sharp: those enrolled do not find each other"
 

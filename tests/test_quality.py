@@ -143,6 +143,16 @@ def test_angles_are_those_of_a_turned_head(degrees: float) -> None:
     assert measure_pose(seen_from(0, degrees)).pitch_deg == pytest.approx(degrees, abs=1.0)
 
 
+def test_a_mouth_that_moves_with_the_nose_is_partly_taken_off() -> None:
+    frontal = seen_from(0, 0)
+    nose_alone, both = frontal.copy(), frontal.copy()
+    nose_alone[2, 0] += 30
+    both[2:, 0] += 30
+    assert measure_pose(nose_alone).yaw_deg == pytest.approx(np.degrees(np.arctan(0.3 / 0.4)), abs=0.1)
+    assert measure_pose(both).yaw_deg == pytest.approx(np.degrees(np.arctan(0.6 * 0.3 / 0.4)), abs=0.1)
+    assert measure_pose(both).pitch_deg == pytest.approx(measure_pose(frontal).pitch_deg, abs=1e-6)
+
+
 def test_turned_and_tilted_heads_are_named_with_value_and_limit() -> None:
     box = np.array([200, 250, 400, 450], np.float32)
     (finding,) = judge(Face(box, 0.99, seen_from(50, 0)), (600, 800)).findings

@@ -233,7 +233,7 @@ def _keep(laboratory: Laboratory, run: Run, figures: dict[str, Any]) -> None:
         "recipe": run.recipe_name if run.trains else None,
         "set": list(run.entry.set),
         "fingerprint": run.fingerprint(),
-        "data": f"{laboratory.photos.root.name}, report half",
+        "data": f"{laboratory.photos.root.name}, {'validation part' if run.trial else 'report half'}",
         "date": datetime.now(UTC).date().isoformat(),
         "commit": known["commit"],
         "machine": f"{processor()}, {os.cpu_count()} cores",
