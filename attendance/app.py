@@ -599,7 +599,7 @@ class App:
             gallery,
             rule=self.rule(gallery),
             tracker=self.tracker() if tracker is None else tracker,
-            quality_level=self.quality_limits(),
+            quality_level=self.quality_limits().live,
             # A pass has few frames: judged by light and sharpness, walk-pasts lost more people than they kept out.
             judge_pictures=self.judges_pictures and self.settings.quality.level == "strict",
             min_frames=track.min_frames,

@@ -233,7 +233,7 @@ def usable_frames(app: App, pictures: Sequence[bytes], passings: Sequence[Passin
         for face in app.detector.detect_within(image, [_room(room) for room in awaited]):
             x, y = (float(value) / 2 for value in face.box[:2] + face.box[2:])
             found_in = awaited.get(int(y) // SIZE_PX[1] * TILES + int(x) // SIZE_PX[0])
-            if found_in is not None and judge(face, image.shape[:2], level=app.quality_limits()).good:
+            if found_in is not None and judge(face, image.shape[:2], level=app.quality_limits().live).good:
                 found_in.append(index)
     return [Usable(f[0] if f else None, f[enough - 1] if len(f) >= enough else None) for f in good]
 

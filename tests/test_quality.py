@@ -169,5 +169,18 @@ def test_a_stricter_level_refuses_more_and_limits_can_be_changed_one_by_one() ->
     assert judge(face, SIZE, level="strict").faults == ("small",)
     assert judge(face, SIZE, level=limits_of("strict", {"min_eye_px": 30.0, "max_yaw_deg": None})).good
     assert limits_of("off", {"min_eye_px": 30.0}) == limits_of("off")
+    assert limits_of("off").live == limits_of("off")
     assert not limits_of("off").judges_pictures
     assert limits_of("standard").judges_pictures
+
+
+@pytest.mark.parametrize("level", ["standard", "strict"])
+def test_before_a_camera_a_head_may_be_turned_further_than_on_a_photo_to_enrol(level: str) -> None:
+    limits = limits_of(level)
+    between = (limits.max_yaw_deg + limits.live.max_yaw_deg) / 2
+    face = Face(np.array([200, 250, 400, 450], np.float32), 0.99, seen_from(between, 0))
+    assert "turned" in judge(face, (600, 800), level=limits).faults
+    assert "turned" not in judge(face, (600, 800), level=limits.live).faults
+    further = Face(face.box, 0.99, seen_from(limits.live.max_yaw_deg + 3, 0))
+    assert "turned" in judge(further, (600, 800), level=limits.live).faults
+    assert limits_of(level, {"live_max_yaw_deg": between - 1}).live.max_yaw_deg == between - 1

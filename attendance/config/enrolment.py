@@ -35,7 +35,13 @@ class QualitySection(_Section):
         default=None,
         ge=0.0,
         le=90.0,
-        description="Degrees that a head may be turned to either side, as five points show it (44).",
+        description="Degrees that a head may be turned to either side on a photo to enrol, by five points (44).",
+    )
+    live_max_yaw_deg: Real | None = Field(
+        default=None,
+        ge=0.0,
+        le=90.0,
+        description="The same before a camera, where a turned head does less harm (55).",
     )
     max_pitch_deg: Real | None = Field(
         default=None, ge=0.0, le=90.0, description="Degrees that a head may be tilted up or down (40)."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,12 +12,14 @@ class Limits:
     """The limits of a level; those of `NOTHING` let every face pass.
 
     Pixels are of the image, angles degrees to either side, brightness and contrast grey values 0..255; see `Pose` and
-    `Picture`. ``max_outside`` is the share of the box that may lie outside of the picture.
+    `Picture`. ``max_outside`` is the share of the box that may lie outside of the picture. ``live_max_yaw_deg`` stands
+    for ``max_yaw_deg`` where faces are compared and not enrolled.
     """
 
     min_eye_px: float = 0.0
     min_score: float = 0.0
     max_yaw_deg: float = math.inf
+    live_max_yaw_deg: float = math.inf
     max_pitch_deg: float = math.inf
     max_roll_deg: float = math.inf
     max_outside: float = math.inf
@@ -26,6 +28,11 @@ class Limits:
     max_brightness: float = math.inf
     min_contrast: float = 0.0
     plausible: bool = True
+
+    @property
+    def live(self) -> Limits:
+        """The limits for faces before a camera."""
+        return replace(self, max_yaw_deg=self.live_max_yaw_deg)
 
     @property
     def judges_pictures(self) -> bool:
@@ -44,6 +51,7 @@ _LEVELS: Mapping[str, Limits] = {
         min_eye_px=25.0,
         min_score=0.9,
         max_yaw_deg=44.0,
+        live_max_yaw_deg=55.0,
         max_pitch_deg=40.0,
         max_roll_deg=45.0,
         max_outside=0.2,
@@ -56,6 +64,7 @@ _LEVELS: Mapping[str, Limits] = {
         min_eye_px=35.0,
         min_score=0.98,
         max_yaw_deg=35.0,
+        live_max_yaw_deg=44.0,
         max_pitch_deg=28.0,
         max_roll_deg=15.0,
         max_outside=0.05,
