@@ -156,7 +156,7 @@ def test_a_mouth_that_moves_with_the_nose_is_partly_taken_off() -> None:
 def test_turned_and_tilted_heads_are_named_with_value_and_limit() -> None:
     box = np.array([200, 250, 400, 450], np.float32)
     (finding,) = judge(Face(box, 0.99, seen_from(50, 0)), (600, 800)).findings
-    assert (finding.code, finding.limit) == ("turned", 44.0)
+    assert (finding.code, finding.limit) == ("turned", 43.0)
     assert finding.value == pytest.approx(50, abs=1.0)
     assert str(finding).startswith("turned (5")
     assert judge(Face(box, 0.99, seen_from(0, -48)), (600, 800)).faults == ("tilted",)

@@ -35,7 +35,7 @@ class QualitySection(_Section):
         default=None,
         ge=0.0,
         le=90.0,
-        description="Degrees that a head may be turned to either side on a photo to enrol, by five points (44).",
+        description="Degrees that a head may be turned to either side on a photo to enrol, by five points (43).",
     )
     live_max_yaw_deg: Real | None = Field(
         default=None,

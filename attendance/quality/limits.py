@@ -50,7 +50,7 @@ _LEVELS: Mapping[str, Limits] = {
     "standard": Limits(
         min_eye_px=25.0,
         min_score=0.9,
-        max_yaw_deg=44.0,
+        max_yaw_deg=43.0,
         live_max_yaw_deg=55.0,
         max_pitch_deg=40.0,
         max_roll_deg=45.0,
@@ -64,7 +64,7 @@ _LEVELS: Mapping[str, Limits] = {
         min_eye_px=35.0,
         min_score=0.98,
         max_yaw_deg=35.0,
-        live_max_yaw_deg=44.0,
+        live_max_yaw_deg=43.0,
         max_pitch_deg=28.0,
         max_roll_deg=15.0,
         max_outside=0.05,
