@@ -53,6 +53,8 @@ def _extremes(board: Board, name: str, found: list[tuple[Entry, Value]]) -> list
     gap = difference(board.rows(name, best.name), board.rows(name, second.name), board.people)
     if gap is not None and gap.excludes_zero():
         told.append(f"Pair by pair {best.label} is {signed(gap)} points above {second.label}, the second.")
+    elif gap is not None and gap.low == gap.high == 0.0:
+        told.append(f"{second.label}, the second, judges every pair as {best.label} does.")
     elif gap is not None:
         told.append(
             f"Pair by pair {best.label} and {second.label}, the second, cannot be told apart: {signed(gap)} points."

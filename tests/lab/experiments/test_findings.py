@@ -70,6 +70,13 @@ def test_sentences_name_best_and_worst_and_what_cannot_be_told(tmp_path: Path, r
     assert "PENDING" not in text
 
 
+def test_rows_that_judge_every_pair_alike_are_told_so(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    same = [rows[0], row("twin", right(0.9, 0))]
+    kept, experiment = board(tmp_path, [], same)
+    told = " ".join(sentences(kept, "t", experiment))
+    assert "TWIN, the second, judges every pair as GOOD does." in told
+
+
 @pytest.mark.parametrize(
     ("claim", "what", "verdict"),
     [
