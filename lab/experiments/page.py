@@ -197,7 +197,7 @@ def _common_cells(rows: Sequence[Row], times: Mapping[str, Any]) -> list[str]:
         top1 = Value(row["identification"]["top1"], *row["identification"]["intervals"]["top1"]).text() + " (of 50)"
     parameters = row.get("parameters")
     known = row.get("train_accuracy")
-    # A trained network's own figure was taken beside other runs; only a model of the product has no better one.
+    # A trained network's row may hold a figure that was taken beside other runs; a model of the product has no other.
     face = times.get("milliseconds_a_face", None if row["recipe"] else row.get("milliseconds_a_face"))
     return [
         "" if known is None else f"{100.0 * known:.1f}",
