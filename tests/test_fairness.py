@@ -97,6 +97,15 @@ def test_without_a_miss_the_interval_is_bounded_by_the_number_of_people() -> Non
     assert missed.high == pytest.approx(3.0 / 12)
 
 
+def test_without_a_miss_the_difference_is_bounded_by_the_number_of_people_too() -> None:
+    clear, hard = entries_of(200, 12, noise=0.01), entries_of(100, 12, noise=0.75)
+    stated = {e.identity_id: "clear" for e in clear} | {e.identity_id: "hard" for e in hard}
+    group = next(group for group in reported(clear + hard, stated).groups if group.name == "clear")
+    more = group.rates[0.01].missed_more
+    assert more is not None and more.expected < 0.0
+    assert more.high >= more.expected + 3.0 / 12
+
+
 def test_without_groups_people_who_look_alike_are_put_together() -> None:
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(2, DIMENSION))

@@ -82,6 +82,18 @@ def test_a_model_that_looks_at_more_is_told_so() -> None:
     assert cut(corner, face(80, 80, eyes_px=60)).holds(wide)
 
 
+def test_a_crop_reaches_a_quarter_of_the_box_beyond_it_and_tells_which_models_take_more() -> None:
+    box = np.array([150, 100, 450, 500], np.float32)
+    crop = cut(noise(), replace(face(300, 300, eyes_px=20), box=box))
+    height, width = crop.image.shape[:2]
+    assert (width, height) == (pytest.approx(1.5 * 300, abs=3), pytest.approx(1.5 * 400, abs=3))
+    left, top, right, bottom = crop.face.box.tolist()
+    assert (left, width - right) == (pytest.approx(75, abs=2), pytest.approx(75, abs=2))
+    assert (top, height - bottom) == (pytest.approx(100, abs=2), pytest.approx(100, abs=2))
+    # A margin of m px of 160 takes m / (160 - m) / 2 of the box at either side: a quarter at 160 / 3 px.
+    assert crop.holds(facenet_160(53)) and not crop.holds(facenet_160(60))
+
+
 def test_what_cannot_be_cut_or_read_is_said() -> None:
     with pytest.raises(ImageError, match="five separate points"):
         cut(noise(), replace(face(300, 300, eyes_px=50), points=np.full((5, 2), 7.0, np.float32)))

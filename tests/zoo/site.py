@@ -24,6 +24,8 @@ class Site:
     cuts: list[int] = field(default_factory=list)
     """Bytes after which the connection is closed."""
     stalls: list[int] = field(default_factory=list)
+    drips: list[int] = field(default_factory=list)
+    dripped: int = 0
     """Bytes after which nothing more comes, until the site closes."""
     wrong: list[bytes] = field(default_factory=list)
     """Bodies given instead."""
@@ -84,7 +86,10 @@ class _Handler(BaseHTTPRequestHandler):
         off_by = _next(site.length_off_by)
         self.send_header("Content-Length", str(len(part) + (0 if off_by is None else off_by)))
         self.end_headers()
-        cut, stall = _next(site.cuts), _next(site.stalls)
+        cut, stall, drip = _next(site.cuts), _next(site.stalls), _next(site.drips)
+        if drip is not None:
+            self._drip(part, drip)
+            return
         try:
             self.wfile.write(part if cut is None and stall is None else part[: cut if cut is not None else stall])
             self.wfile.flush()
@@ -92,6 +97,19 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if stall is not None:
             site.closing.wait(30)
+
+    def _drip(self, part: bytes, after: int) -> None:
+        """Ten bytes twenty times a second, which is no silence, for two seconds at most."""
+        try:
+            self.wfile.write(part[:after])
+            for at in range(after, after + 400, 10):
+                self.wfile.write(part[at : at + 10])
+                self.wfile.flush()
+                self.site.dripped += 1
+                if self.site.closing.wait(0.05):
+                    return
+        except OSError:
+            return
 
 
 @contextmanager

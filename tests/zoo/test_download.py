@@ -66,6 +66,16 @@ def test_a_stall_is_given_up_and_resumed(site: Site, partial: Path) -> None:
     assert ranges(site) == [None, f"bytes={HALF}-"]
 
 
+def test_a_server_that_only_drips_is_given_up_and_resumed(site: Site, partial: Path) -> None:
+    site.drips = [HALF]
+    fetch(site, partial)
+    assert partial.read_bytes() == BODY
+    first, second = ranges(site)
+    assert first is None and second is not None
+    assert HALF < int(second.removeprefix("bytes=").removesuffix("-")) < HALF + 400
+    assert site.dripped < 40
+
+
 def test_without_ranges_it_begins_anew_and_ends(site: Site, partial: Path) -> None:
     site.ranges, site.cuts = False, [HALF, HALF // 2]
     fetch(site, partial)
