@@ -14,10 +14,12 @@ from attendance.errors import AttendanceError, UsageError
 from attendance.faces import FaceRule
 from attendance.rejected import beside_rejected, rejected_of
 from attendance.threshold import VERIFY_FAR
-from attendance.types import Decision
+from attendance.types import Decision, RefusalReason
 
 if TYPE_CHECKING:
     from attendance.stills import Reading
+
+_OF_A_PICTURE = (RefusalReason.NO_FACE, RefusalReason.SEVERAL_FACES, RefusalReason.LOW_QUALITY)
 
 
 def register(commands: Any) -> None:
@@ -103,10 +105,12 @@ def verify(arguments: argparse.Namespace, context: Context) -> int:
 
 
 def _read(app: App, path: Path, rule: str) -> Reading:
-    """A photo's reading; wrong use where there is no such file, failure where it shows no face."""
+    """A photo's reading; wrong use where there is no such file or no picture in it, failure where it shows no face."""
     reading = next(iter(app.stills(rule=FaceRule(rule), strict=False).read([existing_photo(path)])))
     if reading.vector is None:
-        raise AttendanceError(f"{path}: {reading.reason}: {reading.detail}")
+        told = f"{path}: {reading.reason}: {reading.detail}"
+        # Only a picture has a face that cannot be used; without one the source itself is at fault.
+        raise AttendanceError(told) if reading.reason in _OF_A_PICTURE else UsageError(told)
     return reading
 
 
