@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attendance.decide import Rule, decide
-from attendance.metrics import bootstrap_intervals
+from attendance.embed.card import SimilarityStatistics
+from attendance.metrics import bootstrap_intervals, wilson_interval
 from attendance.operating import Chosen, Measured, OperatingPoint, operating_point, roster_of
 from attendance.search.port import mean_direction
 from attendance.threshold import far_at, stranger_rate
@@ -43,8 +44,9 @@ class Rate:
 class Misses:
     """How often known people are missed on one photo, from ``photos`` of ``people`` left out in turn.
 
-    ``source`` is ``gallery``, or ``card`` where the gallery has too few people with several photos. ``wrong`` photos
-    were taken for somebody else.
+    ``source`` is ``gallery``, or ``card`` where the gallery has too few people with several photos: the interval then
+    holds the rates at no lead and at a full one, and what the card's pairs, each taken for an independent one, leave
+    open. ``wrong`` photos were taken for somebody else.
     """
 
     rate: Rate
@@ -62,12 +64,20 @@ class Histogram:
     counts: NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class DetPoint:
+    """The misses at the operating point of another target."""
+
+    fpir: float
+    misses: Rate
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
     """The operating point and what is expected of it.
 
     ``target_fpir`` is None with a fixed threshold. ``fpir`` is of strangers' photos. ``genuine`` are the photos left
-    out against their own people, ``impostors`` all photos against all other people. ``det`` are (FPIR, FNIR) points.
+    out against their own people, ``impostors`` all photos against all other people. ``det`` goes from loose to strict.
     """
 
     point: OperatingPoint
@@ -77,7 +87,7 @@ class Calibration:
     genuine: Histogram
     impostors: Histogram
     nearest: Histogram
-    det: tuple[tuple[float, float], ...]
+    det: tuple[DetPoint, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +104,7 @@ def calibrate(
     measured: Measured,
     chosen: Chosen,
     *,
-    genuine_quantiles: Mapping[float, float] | None = None,
+    genuine: SimilarityStatistics | None = None,
 ) -> Calibration:
     """Measure a gallery.
 
@@ -102,13 +112,13 @@ def calibrate(
         entries: its templates.
         measured: the card's numbers.
         chosen: the operator's.
-        genuine_quantiles: the card's same-person pairs: share of them to the cosine that this share stays below.
+        genuine: the card's pairs of one person.
     """
     held = list(entries)
     roster = roster_of(held)
     point = operating_point(roster, measured, chosen)
     left_out, cross, nearest = _compared(held)
-    misses = _misses(left_out, point.rule, genuine_quantiles)
+    misses = _misses(left_out, point.rule, genuine)
     edges = _edges(np.concatenate([left_out.own, cross]))
     return Calibration(
         point=point,
@@ -169,29 +179,34 @@ def _missed(left_out: _LeftOut, rule: Rule) -> tuple[NDArray[np.bool_], int]:
     return np.array(missed, np.bool_), wrong
 
 
-def _misses(left_out: _LeftOut, rule: Rule, quantiles: Mapping[float, float] | None) -> Misses | None:
+def _misses(left_out: _LeftOut, rule: Rule, genuine: SimilarityStatistics | None) -> Misses | None:
     if len(left_out.people) < FEW_PHOTOS:
-        return None if not quantiles else _misses_by_card(rule, quantiles)
+        return None if genuine is None else _misses_by_card(rule, genuine)
     missed, wrong = _missed(left_out, rule)
+    return Misses(_rate(left_out, missed), "gallery", len(missed), len(set(left_out.people)), wrong)
+
+
+def _rate(left_out: _LeftOut, missed: NDArray[np.bool_]) -> Rate:
+    """The share that is missed, with its interval by drawing people anew."""
     _, person = np.unique(left_out.people, return_inverse=True)
-    groups = int(person.max()) + 1
 
     def statistic(draws: NDArray[np.int64]) -> list[float]:
         weights = draws[person].astype(np.float64)
         return [float(weights @ missed / weights.sum()) if weights.sum() else math.nan]
 
-    low, high = bootstrap_intervals(statistic, [groups], resamples=RESAMPLES, seed=0)[0].tolist()
+    low, high = bootstrap_intervals(statistic, [int(person.max()) + 1], resamples=RESAMPLES, seed=0)[0].tolist()
     # Where nothing was missed the bootstrap shows no spread: the rule of three bounds it.
     high = max(high, 3.0 / len(missed)) if not missed.any() else high
-    return Misses(Rate(float(missed.mean()), low, min(high, 1.0)), "gallery", len(missed), groups, wrong)
+    return Rate(float(missed.mean()), low, min(high, 1.0))
 
 
-def _misses_by_card(rule: Rule, quantiles: Mapping[float, float]) -> Misses:
+def _misses_by_card(rule: Rule, genuine: SimilarityStatistics) -> Misses:
     """The share of the card's same-person pairs below what is needed, at no lead and at a full one."""
-    shares = sorted(quantiles)
-    cosines = [quantiles[share] for share in shares]
+    shares = sorted(genuine.quantiles)
+    cosines = [genuine.quantiles[share] for share in shares]
     strict, loose = (float(np.interp(rule.required(lead), cosines, shares)) for lead in (0.0, None))
-    return Misses(Rate((strict + loose) / 2.0, loose, strict), "card", 0, 0, 0)
+    low, high = wilson_interval(loose, genuine.pairs)[0], wilson_interval(strict, genuine.pairs)[1]
+    return Misses(Rate((strict + loose) / 2.0, low, high), "card", 0, 0, 0)
 
 
 def _strangers(point: OperatingPoint, measured: Measured) -> Rate:
@@ -220,14 +235,14 @@ def _deviation(deviations: Mapping[float, float], rate: float) -> float:
 
 def _det(
     left_out: _LeftOut, entries: Sequence[GalleryEntry], measured: Measured, chosen: Chosen
-) -> tuple[tuple[float, float], ...]:
+) -> tuple[DetPoint, ...]:
     """FNIR of the photos left out at the operating points of other targets."""
     if measured.strangers is None:
         return ()
     roster, points = roster_of(entries), []
     for rate in DET_RATES:
         rule = operating_point(roster, measured, Chosen(rate, None, chosen.min_frames)).rule
-        points.append((rate, float(_missed(left_out, rule)[0].mean())))
+        points.append(DetPoint(rate, _rate(left_out, _missed(left_out, rule)[0])))
     return tuple(points)
 
 

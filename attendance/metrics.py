@@ -309,6 +309,23 @@ def bootstrap_intervals(
     return intervals
 
 
+def wilson_interval(share: float, trials: int) -> tuple[float, float]:
+    """95 % interval of a share of independent trials, 0..1; holds its level where the share is near 0 or 1.
+
+    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference", JASA 22.
+
+    Raises:
+        ValueError: fewer than one trial, or a share outside of 0 to 1.
+    """
+    if trials < 1 or not 0.0 <= share <= 1.0:
+        raise ValueError(f"expected a share of 0 to 1 of 1 trial or more, got {share} of {trials}")
+    z = 1.959964
+    centre = share + z * z / (2.0 * trials)
+    away = z * math.sqrt(share * (1.0 - share) / trials + z * z / (4.0 * trials * trials))
+    whole = 1.0 + z * z / trials
+    return max((centre - away) / whole, 0.0), min((centre + away) / whole, 1.0)
+
+
 def _pairs(scores: ArrayLike, flags: ArrayLike, weights: ArrayLike | None) -> tuple[Floats, NDArray[np.bool_], Floats]:
     values = np.asarray(scores, dtype=np.float64)
     kinds = np.asarray(flags).astype(bool)

@@ -7,12 +7,13 @@ import pytest
 
 from attendance.calibration import calibrate
 from attendance.decide import decide
+from attendance.embed.card import SimilarityStatistics
 from attendance.operating import Chosen, Measured
 from attendance.search.exact import ExactGallery
 from attendance.types import GalleryEntry, Outcome
 from tests.test_operating import BARE, MEASURED, RATES, TAIL, TARGET, crowd, unit
 
-GENUINE = {0.01: 0.4, 0.5: 0.8, 0.99: 0.95}
+GENUINE = SimilarityStatistics(100, "made up", 0.78, 0.1, {0.01: 0.4, 0.5: 0.8, 0.99: 0.95})
 
 
 def people(count: int, photos: int, *, noise: float = 0.06) -> list[GalleryEntry]:
@@ -48,8 +49,12 @@ def test_each_photo_is_looked_up_by_its_persons_others() -> None:
 
 
 def test_misses_fall_as_more_strangers_are_let_in() -> None:
-    rates = [fnir for _, fnir in calibrate(people(12, 3), MEASURED, TARGET).det]
+    found = calibrate(people(12, 3), MEASURED, TARGET)
+    rates = [at.misses.expected for at in found.det]
     assert rates == sorted(rates) and rates[0] < rates[-1]
+    assert all(at.misses.low <= at.misses.expected <= at.misses.high for at in found.det)
+    own = next(at for at in found.det if at.fpir == TARGET.target_fpir)
+    assert found.misses is not None and own.misses == found.misses.rate
 
 
 def test_nothing_missed_has_an_upper_end_by_the_rule_of_three() -> None:
@@ -76,10 +81,12 @@ def test_a_card_without_strangers_and_a_fixed_threshold_give_a_bound() -> None:
 
 
 def test_with_single_photos_the_card_tells_of_misses() -> None:
-    found = calibrate(crowd(30), BARE, Chosen(0.01, 0.8, 1), genuine_quantiles=GENUINE)
+    found = calibrate(crowd(30), BARE, Chosen(0.01, 0.8, 1), genuine=GENUINE)
     assert found.misses is not None
     assert found.misses.source == "card"
     assert found.misses.rate.expected == pytest.approx(0.5)
+    # Half of 100 pairs, by the score interval.
+    assert (found.misses.rate.low, found.misses.rate.high) == pytest.approx((0.404, 0.596), abs=1e-3)
     assert calibrate(crowd(30), BARE, TARGET).misses is None
     assert found.det == ()
 

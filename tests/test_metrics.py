@@ -363,3 +363,15 @@ def test_other_arguments_are_checked() -> None:
         metrics.bootstrap_intervals(lambda draws: [0.0], [3], resamples=5, seed=0, level=1.0)
     with pytest.raises(ValueError, match="folds must be as long"):
         metrics.fold_accuracy([0.1, 0.2], [1, 0], [1])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.03, 0.5, 1.0])
+@pytest.mark.parametrize("trials", [20, 400])
+def test_the_score_intervals_ends_lie_1_96_deviations_from_the_share(share: float, trials: int) -> None:
+    low, high = metrics.wilson_interval(share, trials)
+    assert 0.0 <= low <= share <= high <= 1.0
+    # By definition: at either end the share is so many of that end's own deviations away.
+    for end in {low, high} - {0.0, 1.0}:
+        assert abs(share - end) == pytest.approx(1.959964 * math.sqrt(end * (1.0 - end) / trials))
+    with pytest.raises(ValueError, match="a share of 0 to 1"):
+        metrics.wilson_interval(share, 0)

@@ -54,10 +54,7 @@ def calibration_of(app: App) -> Calibration:
     entries = [entry for person in app.ledger.people() for entry in entries_of(person, app.space.text)]
     if not entries:
         raise UsageError("nobody is enrolled: there is nothing to calibrate; enrol with build_database.py")
-    genuine = app.card.genuine
-    return measure(
-        entries, app.measured(), app.chosen(), genuine_quantiles=None if genuine is None else genuine.quantiles
-    )
+    return measure(entries, app.measured(), app.chosen(), genuine=app.card.genuine)
 
 
 def explanation(found: Calibration) -> list[str]:
@@ -133,7 +130,10 @@ def to_json(found: Calibration) -> dict[str, Any]:
             "people": misses.people,
             "wrong": misses.wrong,
         },
-        "det": [{"fpir": fpir, "fnir": round(fnir, 6)} for fpir, fnir in found.det],
+        "det": [
+            {"fpir": at.fpir, "fnir": round(at.misses.expected, 6), "interval": _interval(at.misses)}
+            for at in found.det
+        ],
         "look_alikes": [
             {"one": pair.one, "other": pair.other, "similarity": round(pair.similarity, 6)} for pair in point.pairs
         ],
@@ -143,7 +143,11 @@ def to_json(found: Calibration) -> dict[str, Any]:
 
 def rate_json(rate: Rate) -> dict[str, Any]:
     """A rate with its interval."""
-    return {"expected": round(rate.expected, 8), "interval": [round(rate.low, 8), round(rate.high, 8)]}
+    return {"expected": round(rate.expected, 8), "interval": _interval(rate)}
+
+
+def _interval(rate: Rate) -> list[float]:
+    return [round(rate.low, 8), round(rate.high, 8)]
 
 
 def _percent(rate: Rate) -> str:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import html
 import io
 from collections.abc import Callable, Sequence
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
     from attendance.calibration import Calibration, Histogram
+    from attendance.decide import Rule
+
+_LOWEST = 0.0005
+"""Share at which nothing missed is drawn."""
+_TICKS = (0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.99)
 
 _STYLE = "body{font:16px/1.5 sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem}svg{max-width:100%;height:auto}"
 
@@ -34,17 +41,25 @@ def page(found: Calibration, *, model: str, lines: Sequence[str], pairs: Sequenc
         "<h2>Similarities of this gallery</h2>",
         _histograms(found),
         "<p>Same person: each photo against the person's others. Other people: photos against everybody else; nearest: "
-        "the most similar of these to each photo. The band is what a match needs, from a full lead to none.</p>",
+        f"the most similar of these to each photo. {_needed(found.point.rule)}</p>",
     ]
     if found.det:
         parts += [
             "<h2>Misses against strangers accepted</h2>",
             _det(found),
-            "<p>Strangers by the card, misses by leaving out each photo in turn. The dashed line is the target.</p>",
+            "<p>Strangers by the card, misses by leaving out each photo in turn, both on a scale of normal deviates (a "
+            "DET curve, Martin et al. 1997). The band is the 95 % interval of the misses, over people; the dashed line "
+            "is the target. Nothing missed is drawn at the lower edge.</p>",
         ]
     if pairs:
         parts += ["<h2>Look-alikes</h2>", _list(pairs)]
     return "\n".join([*parts, "</body></html>", ""])
+
+
+def _needed(rule: Rule) -> str:
+    if rule.required(0.0) > rule.required(None):
+        return "The band is what a match needs, from a full lead to none."
+    return "The dashed line is what a match needs."
 
 
 def _list(lines: Sequence[str]) -> str:
@@ -60,7 +75,10 @@ def _histograms(found: Calibration) -> str:
         ):
             _outline(axes, histogram, label)
         rule = found.point.rule
-        axes.axvspan(rule.required(None), rule.required(0.0), color="0.8", zorder=0)
+        if rule.required(0.0) > rule.required(None):
+            axes.axvspan(rule.required(None), rule.required(0.0), color="0.8", zorder=0, label="needed, by lead")
+        else:
+            axes.axvline(rule.required(0.0), color="0.3", linestyle="--", linewidth=1.2, label="needed")
         axes.set(xlabel="similarity (cosine)", ylabel="share")
         axes.legend(frameon=False)
 
@@ -74,16 +92,39 @@ def _outline(axes: Axes, histogram: Histogram, label: str) -> None:
 
 
 def _det(found: Calibration) -> str:
+    rates = [at.fpir for at in found.det]
+    ticks = [tick for tick in _TICKS if tick >= _LOWEST]
+
+    def place(shares: Sequence[float], lowest: float = _LOWEST) -> list[float]:
+        return [NormalDist().inv_cdf(min(max(share, lowest), max(_TICKS))) for share in shares]
+
     def draw(axes: Axes) -> None:
-        axes.plot([fpir for fpir, _ in found.det], [fnir for _, fnir in found.det], marker="o", markersize=3)
-        if found.target_fpir is not None:
-            axes.axvline(found.target_fpir, linestyle="--", color="0.5")
-        axes.set(
-            xscale="log", xlabel="strangers accepted (FPIR)", ylabel="known photos missed (FNIR)", ylim=(0.0, None)
+        at = place(rates, min(_TICKS))
+        axes.fill_between(
+            at,
+            place([point.misses.low for point in found.det]),
+            place([point.misses.high for point in found.det]),
+            color="tab:blue",
+            alpha=0.2,
+            linewidth=0,
+            label="95 % over people",
         )
+        axes.plot(at, place([point.misses.expected for point in found.det]), marker="o", markersize=3, label="misses")
+        if found.target_fpir is not None:
+            axes.axvline(*place([found.target_fpir], min(_TICKS)), linestyle="--", color="0.5", label="target")
+        highest = max(point.misses.high for point in found.det)
+        _normal_deviates(axes.xaxis, [tick for tick in _TICKS if min(rates) <= tick <= max(rates)])
+        _normal_deviates(axes.yaxis, ticks)
+        top = min([tick for tick in ticks if tick >= highest], default=max(ticks))
+        axes.set(xlabel="strangers accepted (FPIR)", ylabel="known photos missed (FNIR)", ylim=place([_LOWEST, top]))
         axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
 
     return _svg(draw, "Misses against strangers accepted")
+
+
+def _normal_deviates(axis: Axis, ticks: Sequence[float]) -> None:
+    axis.set_ticks([NormalDist().inv_cdf(tick) for tick in ticks], [f"{100 * tick:g} %" for tick in ticks])
 
 
 def _svg(draw: Callable[[Axes], None], title: str) -> str:
