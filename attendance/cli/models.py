@@ -14,6 +14,7 @@ from attendance.cli.base import EXIT_FAILURE, EXIT_OK, Context, add_command, add
 from attendance.cli.model_files import accept, hint, import_models, now, use_of
 from attendance.cli.table import render
 from attendance.errors import ModelError, UsageError
+from attendance.space import Space
 from attendance.zoo.catalogue import Role, ZooModel, find_model
 from attendance.zoo.folder import Installed, ModelsFolder, looked_at
 
@@ -40,7 +41,7 @@ def register(commands: Any) -> None:
     verify.add_argument("ids", metavar="ID", nargs="*", help="these only (all)")
     remove = add("remove", "delete a model from the store", "remove scrfd-500m-kps", remove_model)
     remove.add_argument("id", metavar="ID")
-    remove.add_argument("--yes", action="store_true", help="also one that the catalogue does not have")
+    remove.add_argument("--yes", action="store_true", help="also one that cannot be fetched again")
     bundle = add("bundle", "write stored models into one tar or zip", "bundle models.tar sface-2021dec", bundle_models)
     bundle.add_argument("file", metavar="FILE", type=Path)
     bundle.add_argument("ids", metavar="ID", nargs="*", help="these only (all)")
@@ -191,19 +192,37 @@ def _chosen(app: App, ids: list[str]) -> list[Installed]:
 
 
 def remove_model(arguments: argparse.Namespace, context: Context) -> int:
-    """Delete a model that nothing configured uses."""
+    """Delete a model that nothing uses."""
     with context.open_app() as app:
         found = _chosen(app, [arguments.id])[0]
-        if found.id in (app.settings.model.id, app.settings.detect.model):
-            raise UsageError(f"the configuration uses {found.id}: name another as model.id or detect.model first")
-        if app.noted is not None and app.noted.model == found.id:
-            raise UsageError(f"the templates in force are of {found.id}: switch to another model first (models swap)")
-        if found.id not in app.catalogue and not arguments.yes:
-            raise UsageError(f"{found.id} is not in the catalogue and cannot be fetched again: give --yes to delete it")
+        _require_unused(app, found.id)
+        known = app.catalogue.get(found.id)
+        if (known is None or known.sha256 is None) and not arguments.yes:
+            raise UsageError(f"{found.id} cannot be fetched again by models pull: give --yes to delete it")
         app.models.remove(found.id)
     context.say(f"{found.id} was removed")
     context.write_json({"id": found.id, "removed": True})
     return EXIT_OK
+
+
+def _require_unused(app: App, model_id: str) -> None:
+    """UsageError, which says by what, where the configuration or somebody's templates need the model."""
+    from attendance.detect.registry import FILES
+
+    detect = app.settings.detect
+    file = detect.model if detect.model else FILES.get(detect.name)
+    if model_id in (app.settings.model.id, file):
+        raise UsageError(f"the configuration uses {model_id}: name another as model.id or detect.model first")
+    if app.noted is None:
+        return
+    if app.noted.model == model_id:
+        raise UsageError(f"the templates in force are of {model_id}: switch to another model first (models swap)")
+    shelved = {template.card_id for person in app.ledger.people() for template in person.shelved}
+    if any(Space.of(space).model == model_id for space in shelved):
+        raise UsageError(
+            f"templates of {model_id} are kept beside those in force: models back needs it to switch to them, models "
+            "finish deletes them"
+        )
 
 
 def bundle_models(arguments: argparse.Namespace, context: Context) -> int:

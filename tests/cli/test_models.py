@@ -11,6 +11,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from attendance.embed.registry import find_card, load_embedder
 from attendance.errors import ModelError
 from attendance.zoo.catalogue import ZooModel, read_catalogue
 from attendance.zoo.download import Patience
-from attendance.zoo.folder import ModelsFolder
+from attendance.zoo.folder import ModelsFolder, Origin
 from tests.building import FakeApp
 from tests.cli.conftest import Ran, Run
 from tests.embed.conftest import SIDE, WEIGHTS, card
@@ -248,6 +249,28 @@ def test_remove_leaves_what_is_in_use(zoo: Zoo, monkeypatch: pytest.MonkeyPatch)
     assert zoo("remove", "tiny").code == 2 and zoo.files("tiny") == WHOLE
     monkeypatch.delenv("ATTENDANCE_MODEL__ID")
     assert zoo("remove", "tiny").code == 0 and zoo.files("tiny") == []
+
+
+def test_remove_leaves_the_detectors_usual_file(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    origin = Origin("yunet-2023mar", "detector", sha256(EYES), len(EYES), "a test", datetime(2026, 1, 1, tzinfo=UTC))
+    folder = ModelsFolder(zoo.folder)
+    with folder.hold(origin.id) as held:
+        (held / "draft").write_bytes(EYES)
+        folder.place(held, held / "draft", stored_as="weights.onnx", origin=origin, card=None)
+    monkeypatch.setenv("ATTENDANCE_DETECT__NAME", "yunet")
+    ran = zoo("remove", origin.id, "--yes")
+    assert ran.code == 2 and "the configuration uses" in ran.err and zoo.files(origin.id) != []
+    monkeypatch.delenv("ATTENDANCE_DETECT__NAME")
+    assert zoo("remove", origin.id, "--yes").code == 0
+
+
+def test_remove_asks_for_what_cannot_be_pulled_again(zoo: Zoo, tmp_path: Path) -> None:
+    path = tmp_path / "nameless.pt"
+    path.write_bytes(NAMELESS)
+    zoo("import", path, "nameless", "--accept-licence", "--sha256", sha256(NAMELESS))
+    ran = zoo("remove", "nameless")
+    assert ran.code == 2 and "--yes" in ran.err and "weights.pt" in zoo.files("nameless")
+    assert zoo("remove", "nameless", "--yes").code == 0
 
 
 @pytest.fixture

@@ -142,6 +142,15 @@ def test_a_switch_whose_gallery_was_never_made_is_finished_by_the_next_writer(
         assert gallery.counts() == (4, 7)
 
 
+def test_a_model_stays_while_there_is_a_way_back_to_it(site: Site, run: Run) -> None:
+    assert run("models", "swap", TINY, "--photos", site.people).code == 0
+    assert run("models", "back").code == 0
+    held = run("models", "remove", TINY, "--yes")
+    assert held.code == 2 and "models finish" in held.err
+    assert run("models", "finish", "--yes").code == 0
+    assert run("models", "remove", TINY, "--yes").code == 0
+
+
 def test_wrong_use_is_one_sentence(site: Site, run: Run) -> None:
     for words, code, said in (
         (("models", "swap", "colours"), 2, "of model colours already"),
