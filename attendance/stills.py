@@ -18,7 +18,7 @@ from attendance.errors import ImageError
 from attendance.faces import FaceRule, choose_face
 from attendance.images import Photo, read_photo, read_photo_bytes
 from attendance.pipeline import FaceReader
-from attendance.quality import Limits, judge
+from attendance.quality import Limits, judge, limits_of
 from attendance.types import Face, Float32, RefusalReason, RGBImage
 
 BATCH_PIXELS = 24_000_000
@@ -143,10 +143,7 @@ class StillReader:
         height, width = photo.image.shape[:2]
         choice = choose_face(faces, (height, width), options.rule)
         if choice.face is None:
-            return (
-                RefusalReason.NO_FACE,
-                f"no face was found in the {width}x{height} picture; use a nearer photo",
-            )
+            return RefusalReason.NO_FACE, f"no face was found in the {width}x{height} picture{_why_none(photo.image)}"
         if not options.strict:
             return choice.face
         if choice.several:
@@ -181,6 +178,16 @@ class StillReader:
             crop = encoded(cut(photo.image, item)) if self._options.keep_crops else None
             return Reading(path, photo.sha256, vector[0], item, None, "", photo.scale, crop)
         return Reading(path, photo.sha256, None, None, item[0], item[1])
+
+
+def _why_none(image: RGBImage) -> str:
+    """What may have hidden the face, by the light that a face needs."""
+    limits, light = limits_of("standard"), float(image.mean())
+    if light < limits.min_brightness:
+        return f", which is dark (mean {light:.0f} of 255); use an evenly lit photo"
+    if light > limits.max_brightness:
+        return f", which is bright (mean {light:.0f} of 255); use an evenly lit photo"
+    return "; use a nearer photo"
 
 
 def in_units(paths: Iterable[Path], size: int) -> Iterator[list[Path]]:

@@ -230,3 +230,16 @@ def test_a_digest_is_of_a_regular_file_alone(tmp_path: Path, kind: str) -> None:
     with pytest.raises(ImageError) as caught:
         sha256_of(path)
     assert caught.value.reason == RefusalReason.UNREADABLE
+
+
+@pytest.mark.parametrize(
+    ("grey", "told"), [(20, "which is dark (mean 20 of 255)"), (250, "which is bright"), (120, "nearer")]
+)
+def test_where_no_face_is_found_the_light_is_named(grey: int, told: str) -> None:
+    class Blind(BrightDetector):
+        def detect(self, images: Sequence[RGBImage]) -> list[list[Face]]:
+            return [[] for _ in images]
+
+    reader = StillReader(lambda: FaceReader(Blind(), ColourEmbedder()), StillOptions())
+    reading = reader.read_frame(np.full((60, 80, 3), grey, np.uint8), "f" * 64)
+    assert reading.reason is RefusalReason.NO_FACE and told in reading.detail
