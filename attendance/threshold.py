@@ -171,7 +171,10 @@ def _log_rate(rate: float) -> float:
 def _points(thresholds: Mapping[float, float]) -> list[tuple[float, float]]:
     """(log10 rate, cosine), the largest rate first."""
     if len(thresholds) < 2:
-        raise ModelError(f"a model card needs thresholds at two rates or more, got {len(thresholds)}: measure the card")
+        raise ModelError(
+            f"a model card needs thresholds at two rates or more, got {len(thresholds)}: measure the model with `python "
+            "-m lab.measure_card`, or set decide.threshold, and enrol.outliers to off to enrol with it"
+        )
     for rate, cosine in thresholds.items():
         if not (0.0 < rate <= 1.0 and -1.0 <= cosine <= 1.0):
             raise ModelError(f"a card's thresholds map rates in (0, 1] to cosines in [-1, 1], got {rate}: {cosine}")

@@ -30,7 +30,8 @@ def hint(context: Context, model_id: str, use: str, found: Installed | None) -> 
     if found is not None and found.card is not None and len(found.card.thresholds) < 2:
         context.say(
             "its similarities were never measured, so it decides on nobody yet: measure it (docs/models.md) with "
-            f"`python -m lab.measure_card --model {model_id} --images DIR --write`, or set decide.threshold"
+            f"`python -m lab.measure_card --model {model_id} --images DIR --write`, or set decide.threshold, and "
+            "enrol.outliers to off to enrol with it"
         )
 
 
