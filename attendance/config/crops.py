@@ -34,6 +34,7 @@ class CropsSection(Section):
             raise ValueError("key and key_file are both set: keep one")
         if self.keep != "off" and not has_text and self.key_file is None:
             raise ValueError(
-                "keep: encrypted needs key_file (make one with crops new-key FILE), or key from the environment"
+                "keep: encrypted needs a key: name a file as key_file, then make it with crops new-key FILE, or give "
+                "key from the environment"
             )
         return self

@@ -68,13 +68,15 @@ def keys_of_text(text: str, *, origin: str) -> CropKeys:
 
 def read_crop_keys(path: Path, *, store: Path) -> CropKeys:
     """The keys of a file; UsageError where it cannot be read, is open to others, or lies in the store itself."""
-    if path.resolve().is_relative_to(store.resolve()):
-        raise UsageError(f"crops.key_file {path} lies in the store that it protects: move it out of {store}")
+    _require_outside(path, store)
     try:
         mode = path.stat().st_mode
         text = path.read_text(encoding="ascii")
     except (OSError, ValueError) as error:
-        raise UsageError(f"crops.key_file must be a readable file of age keys, got {path} ({error})") from error
+        raise UsageError(
+            f"crops.key_file must be a readable file of age keys, got {path} ({error}): name the right one, or "
+            f"{HOW_TO_GET_ONE}"
+        ) from error
     keys = keys_of_text(text, origin=f"crops.key_file {path}")
     if keys.identities and mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise UsageError(
@@ -84,8 +86,14 @@ def read_crop_keys(path: Path, *, store: Path) -> CropKeys:
     return keys
 
 
+def _require_outside(path: Path, store: Path) -> None:
+    if path.resolve().is_relative_to(store.resolve()):
+        raise UsageError(f"crops.key_file {path} lies in the store that it protects: move it out of {store}")
+
+
 def add_crop_key(path: Path, *, store: Path) -> CropKeys:
     """Make a new key behind those of a file, or in a new file (mode 0600), replaced as a whole; the keys in it then."""
+    _require_outside(path, store)
     before = ""
     if path.exists():
         if not read_crop_keys(path, store=store).identities:

@@ -111,7 +111,11 @@ def test_wrong_use_is_one_sentence(site: Site, run: Run, keeping: Path, monkeypa
     assert said.code == 1 and "no key for them" in said.out
     monkeypatch.setenv("ATTENDANCE_CROPS__KEEP", "encrypted")
     none = run("crops", "show")
-    assert none.code == 2 and "key_file" in none.err
+    assert none.code == 2 and "name a file as key_file, then make it with crops new-key" in none.err
+    monkeypatch.setenv("ATTENDANCE_CROPS__KEY_FILE", str(site.store.parent / "made.key"))
+    assert run("crops", "new-key", site.store.parent / "made.key").code == 0
+    inside = run("crops", "new-key", site.store / "inside.key")
+    assert inside.code == 2 and "lies in the store" in inside.err and not (site.store / "inside.key").exists()
     monkeypatch.setenv("ATTENDANCE_CROPS__KEY_FILE", str(site.store.parent / "none.key"))
     before = len(site.enrolled())
     site.photo("dee-4/0.png", colour_of(3))
