@@ -67,6 +67,8 @@ def _overlapping(best: str, apart: Sequence[str], *, others: int) -> str:
         return f"Their intervals {'do not overlap' if apart else 'overlap'}."
     if not apart:
         return f"The intervals of all the other {others} overlap with that of {best}."
+    if len(apart) == others:
+        return f"None of the other {others} intervals overlaps with that of {best}."
     overlapping = f"The intervals of {others - len(apart)} of the other {others} overlap with that of {best}"
     return f"{overlapping}, those of {_listed(apart)} do not."
 
@@ -100,10 +102,12 @@ def _convergence(board: Board, name: str, experiment: Experiment) -> list[str]:
     if not rows:
         return []
     gone = _counted([label for label, row in rows if row.get("diverged")])
-    unfitted = _counted([label for label, row in rows if not row.get("diverged") and not converged(row)])
+    unfitted = [label for label, row in rows if not row.get("diverged") and not converged(row)]
     text = f"Of {len(rows)} runs {gone or 'none'} diverged to a loss that is no number"
-    if unfitted:
-        text += f"; less than half of their own training faces know {unfitted}"
+    if len(unfitted) == len(rows):
+        text += "; none knows half of its own training faces"
+    elif unfitted:
+        text += f"; less than half of their own training faces know {_counted(unfitted)}"
     return [text + "."]
 
 

@@ -77,6 +77,18 @@ def test_rows_that_judge_every_pair_alike_are_told_so(tmp_path: Path, rows: list
     assert "TWIN, the second, judges every pair as GOOD does." in told
 
 
+def test_where_all_are_apart_or_nothing_was_learnt_it_is_said_once(tmp_path: Path) -> None:
+    few = [
+        row("good", right(0.95, 0), known=0.1),
+        row("twin", right(0.7, 1), known=0.2),
+        row("poor", right(0.5, 2), known=0.3),
+    ]
+    kept, experiment = board(tmp_path, [], few)
+    told = " ".join(sentences(kept, "t", experiment))
+    assert "None of the other 2 intervals overlaps with that of GOOD." in told
+    assert "none knows half of its own training faces." in told
+
+
 @pytest.mark.parametrize(
     ("claim", "what", "verdict"),
     [
