@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from attendance.align import quality_chips
 from attendance.app import App
 from attendance.config import load
+from attendance.detect.mtcnn import MtcnnDetector
 from attendance.search.port import mean_direction
 from attendance.types import Float32, Float64, RGBImage
 from benchmarks.coverings import JUDGED_BY, TUNED_BY
+from benchmarks.inner_signals import stage_scores, vector_length
 from benchmarks.lfw import Lfw
 from benchmarks.occlusion_plot import write_plot
 from benchmarks.photos import cell, data_set, face_of, open_rgb, parser_of
@@ -33,6 +35,9 @@ RIDGE = 0.05
 SIGNALS = {
     "own photos": "likeness to the person's other photos",
     "detector": "the detector's score (ONet)",
+    "rnet": "the score of its second stage (RNet)",
+    "pnet": "the score of its first stage (PNet)",
+    "length": "the vector's length before it is brought to one",
     "everybody": "mean likeness to everybody",
     "chip": "linear, on gradients of the small chip",
     "vector": "linear, on the model's vector",
@@ -49,6 +54,9 @@ class Seen:
         self.kind: list[str] = columns["kind"].tolist()
         self.found: Bools = columns["found"]
         self.score: Float64 = columns["score"]
+        self.rnet: Float64 = columns["rnet"]
+        self.pnet: Float64 = columns["pnet"]
+        self.length: Float64 = columns["length"]
         self.own: Float64 = columns["own"]
         self.gradients: Float32 = columns["gradients"]
         self.vectors: Float32 = columns["vectors"]
@@ -92,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def looked_at(app: App, lfw: Lfw, half: str, work: Path) -> Seen:
     """Bare and covered faces of people with four photos and more; kept in ``work`` for the same model."""
-    kept = work / f"covered-{half}-{app.card.sha256[:8]}.npz"
+    kept = work / f"covered-stages-{half}-{app.card.sha256[:8]}.npz"
     if not kept.exists():
         columns = _look(app, lfw, half)
         work.mkdir(parents=True, exist_ok=True)
@@ -126,7 +134,11 @@ def _measured(app: App, person: int, kind: str, image: RGBImage, others: Float32
     face = face_of(app, image)
     vector = np.zeros(app.card.dimension, np.float32)
     gradients = np.zeros(_GRADIENTS, np.float32)
+    pnet = rnet = length = 0.0
     if face is not None:
+        assert isinstance(app.detector, MtcnnDetector)
+        pnet, rnet = stage_scores(app.detector, image, face)
+        length = vector_length(app, image, face)
         vector = app.reader.embed([image], [[face]])[0][0]
         gradients = _gradients(quality_chips(image, [face])[0])
     return {
@@ -134,6 +146,9 @@ def _measured(app: App, person: int, kind: str, image: RGBImage, others: Float32
         "kind": kind,
         "found": face is not None,
         "score": 0.0 if face is None else face.score,
+        "pnet": pnet,
+        "rnet": rnet,
+        "length": length,
         "own": float(vector @ others),
         "gradients": gradients,
         "vectors": vector,
@@ -168,10 +183,20 @@ def signals(tune: Seen, judged: Seen, mean: Float32) -> dict[str, Float64]:
     return {
         "own photos": judged.own,
         "detector": judged.score,
+        "rnet": judged.rnet,
+        "pnet": judged.pnet,
+        "length": _side(tune.length, tune) * judged.length,
         "everybody": (judged.vectors @ mean).astype(np.float64),
         "chip": _linear(tune.gradients, tune, judged.gradients),
         "vector": _linear(tune.vectors, tune, judged.vectors),
     }
+
+
+def _side(measured: Float64, tune: Seen) -> float:
+    """1 where bare faces have more of it, else -1."""
+    bare = tune.of(BARE_KIND)
+    more = np.median(measured[tune.found & bare]) >= np.median(measured[tune.found & ~bare])
+    return 1.0 if more else -1.0
 
 
 def _linear(features: Float32, tune: Seen, judged: Float32) -> Float64:

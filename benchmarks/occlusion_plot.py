@@ -9,7 +9,7 @@ from pathlib import Path
 PLOT = Path(__file__).parents[1] / "docs" / "occlusion.svg"
 WIDE, HIGH, LEFT, TOP, SIDE = 720, 420, 60, 20, 340
 MOST_REFUSED = 0.3
-COLOURS = ("#1b6ca8", "#c0392b", "#7f8c8d", "#d68910", "#1e8449")
+COLOURS = ("#1b6ca8", "#c0392b", "#7f8c8d", "#d68910", "#1e8449", "#7d3c98", "#17a2b8", "#5d4037")
 
 
 def write_plot(
