@@ -37,7 +37,7 @@ SIGNALS = {
     "detector": "the detector's score (ONet)",
     "rnet": "the score of its second stage (RNet)",
     "pnet": "the score of its first stage (PNet)",
-    "length": "the vector's length before it is brought to one",
+    "length": "the vector's length",
     "everybody": "mean likeness to everybody",
     "chip": "linear, on gradients of the small chip",
     "vector": "linear, on the model's vector",
