@@ -172,8 +172,8 @@ def _points(thresholds: Mapping[float, float]) -> list[tuple[float, float]]:
     """(log10 rate, cosine), the largest rate first."""
     if len(thresholds) < 2:
         raise ModelError(
-            f"a model card needs thresholds at two rates or more, got {len(thresholds)}: measure the model with `python "
-            "-m lab.measure_card`, or set decide.threshold, and enrol.outliers to off to enrol with it"
+            f"a model card needs thresholds at two rates or more, got {len(thresholds)}: measure the model with "
+            "`python -m lab.measure_card`, or set decide.threshold, and enrol.outliers to off to enrol with it"
         )
     for rate, cosine in thresholds.items():
         if not (0.0 < rate <= 1.0 and -1.0 <= cosine <= 1.0):
