@@ -42,7 +42,7 @@ def quantise(source: Path, target: Path, precision: Precision, *, calibration: R
 
     prepared = target.with_name("prepared.onnx")
     with _quiet():
-        quant_pre_process(source, prepared)
+        quant_pre_process(source, prepared, skip_symbolic_shape=True)
         if precision is Precision.INT8_DYNAMIC:
             # ONNX Runtime's integer convolution on a processor takes unsigned weights only.
             quantization.quantize_dynamic(prepared, target, weight_type=quantization.QuantType.QUInt8)

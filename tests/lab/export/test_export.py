@@ -101,6 +101,14 @@ def test_the_file_is_the_network_and_dynamic_integers_are_near_it(root: Path, tm
     assert (found[0] * found[1]).sum(axis=1).mean() > 0.95
 
 
+def test_a_network_that_looks_at_all_places_at_once_is_quantised_too(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = build_backbone("edgeface-xxs", dimension=16, input_px=32).eval()
+    write_onnx(net, tmp_path / "float.onnx", input_px=32)
+    quantise(tmp_path / "float.onnx", tmp_path / "int8.onnx", Precision.INT8_STATIC, calibration=CHIPS)
+    assert (tmp_path / "int8.onnx").stat().st_size < 0.5 * (tmp_path / "float.onnx").stat().st_size
+
+
 def test_a_file_that_differs_is_refused() -> None:
     one = np.eye(3, dtype=np.float32)
     with pytest.raises(ModelError, match="differ from the network"):
