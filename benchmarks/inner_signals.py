@@ -10,7 +10,8 @@ from attendance.detect import boxes as box_math
 from attendance.detect.backend import RNET_SIDE_PX
 from attendance.detect.mtcnn import MtcnnDetector, _cutter_of_images
 from attendance.embed.torch import TorchEmbedder
-from attendance.types import Face, Float32, RGBImage
+from attendance.track import iou_matrix
+from attendance.types import Face, RGBImage
 
 OVERLAP = 0.5
 """Intersection over union from which on a window of PNet counts as the face's."""
@@ -26,7 +27,7 @@ def stage_scores(detector: MtcnnDetector, image: RGBImage, face: Face) -> tuple[
         [levels] = detector._backend.windows([scan], least)
         for level, maps in zip(scan.levels, levels, strict=True):
             windows = box_math.window_proposals(maps[0], level.scale, least)
-            near = _union_share(windows[:, :4], square[0]) >= OVERLAP
+            near = iou_matrix(windows[:, :4], square)[:, 0] >= OVERLAP
             proposed = max(proposed, float(windows[near, 4].max(initial=0.0)))
     return proposed, refined
 
@@ -37,11 +38,3 @@ def vector_length(app: App, image: RGBImage, face: Face) -> float:
     if not isinstance(embedder, TorchEmbedder):
         raise TypeError(f"expected the default model, which runs as a network of ours, got {type(embedder).__name__}")
     return float(np.linalg.norm(embedder._run(align(image, [face], app.card.alignment))[0]))
-
-
-def _union_share(boxes: Float32, one: Float32) -> Float32:
-    """Intersection over union of boxes (N, 4) with one."""
-    low, high = np.maximum(boxes[:, :2], one[:2]), np.minimum(boxes[:, 2:], one[2:])
-    common = np.prod(np.maximum(high - low, 0.0), axis=1)
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) + float(np.prod(one[2:] - one[:2]))
-    return np.asarray(common / np.maximum(areas - common, 1e-9), np.float32)
