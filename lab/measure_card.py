@@ -24,7 +24,7 @@ from attendance.embed.registry import card_paths
 from attendance.errors import AttendanceError, UsageError
 from attendance.search.port import mean_direction
 from attendance.threshold import lead_weight, stranger_score
-from attendance.types import Float32, Float64
+from attendance.types import Float32, Float64, StrangerTail
 from lab.command import Context, Parser, add_common_flags, existing_folder, run
 from lab.read import QUALITY_OFF, open_app, open_reader, read_vectors
 from lab.strangers import Pass, fit_tail, report_lines
@@ -251,16 +251,7 @@ def measured_card(
     rank = np.array([np.sum(people[:index] == person) for index, person in enumerate(people)])
     few = rank < MAX_PHOTOS
     measured = measure(vectors[few], people[few], data=f"{data}, at most {MAX_PHOTOS} photos a person")
-    templates, probes, strangers = split_roster(people)
-    known = look_up(vectors, people, templates=templates, probes=probes)
-    unknown = look_up(vectors, people, templates=templates, probes=strangers)
-    enrolled = len(np.unique(people[templates]))
-    tail = fit_tail(vectors, people, data=data, passes=passes)
-    single_share = float(np.mean([1.0 / count for count in np.unique(people[templates], return_counts=True)[1]]))
-    threshold = stranger_score(tail, MARGIN_FPIR, people=enrolled, single_share=single_share)
-    weight = lead_weight(tail, enrolled)
-    known, unknown = (scored(lookups, weight, tail.lead_cap) for lookups in (known, unknown))
-    margin = choose_margin(known, threshold)
+    tail, margin, report = measure_galleries(vectors, people, data=data, passes=passes)
     changed = dataclasses.replace(
         card,
         margin=margin,
@@ -272,6 +263,29 @@ def measured_card(
         person_extrapolated_below=measured.person_extrapolated_below,
         strangers=tail,
     )
+    return changed, report
+
+
+def measure_galleries(
+    vectors: Float32, people: Ints, *, data: str, passes: Sequence[Pass] = ()
+) -> tuple[StrangerTail, float, dict[str, Any]]:
+    """How near strangers come to galleries, the margin, and what the margin does.
+
+    Raises:
+        UsageError: too few people, or fewer than two with four photos or more.
+    """
+    templates, probes, strangers = split_roster(people)
+    enrolled = len(np.unique(people[templates]))
+    if enrolled < 2:
+        raise UsageError(f"expected two people or more with four photos or more, got {enrolled}: give more photos")
+    known = look_up(vectors, people, templates=templates, probes=probes)
+    unknown = look_up(vectors, people, templates=templates, probes=strangers)
+    tail = fit_tail(vectors, people, data=data, passes=passes)
+    single_share = float(np.mean([1.0 / count for count in np.unique(people[templates], return_counts=True)[1]]))
+    threshold = stranger_score(tail, MARGIN_FPIR, people=enrolled, single_share=single_share)
+    weight = lead_weight(tail, enrolled)
+    known, unknown = (scored(lookups, weight, tail.lead_cap) for lookups in (known, unknown))
+    margin = choose_margin(known, threshold)
     report: dict[str, Any] = {"enrolled": enrolled, "probes": len(probes), "strangers": len(strangers)}
     for name, lead in (("without_margin", 0.0), ("with_margin", margin)):
         accepted = known.accepted(threshold, lead)
@@ -280,7 +294,7 @@ def measured_card(
             "known_wrong": int(np.sum(accepted & ~known.right)),
             "strangers_accepted": int(np.sum(unknown.accepted(threshold, lead))),
         }
-    return changed, report | {"threshold": threshold, "margin": margin}
+    return tail, margin, report | {"threshold": threshold, "margin": margin}
 
 
 def command(arguments: argparse.Namespace, context: Context) -> None:

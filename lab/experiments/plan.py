@@ -37,6 +37,9 @@ class Entry(Section):
         description="runs (experiment/row/seed-N): the one that the validation part prefers is exported and used",
     )
     precision: Literal["float32", "int8-dynamic", "int8-static"] = Field(default="float32", description="of the export")
+    targets: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = Field(
+        default=(), description="shares of strangers that an export is judged at besides the product's own"
+    )
     published: float | None = Field(default=None, description="the accuracy that somebody stated of it, 0 to 1")
 
 
@@ -128,6 +131,8 @@ class Run:
         if not self.trains:
             content: dict[str, Any] = {"model": self.entry.model, "export": list(self.entry.export)}
             content["precision"] = self.entry.precision
+            if self.entry.targets:
+                content["targets"] = list(self.entry.targets)
         else:
             content = self.recipe(Path("faces")).model_dump(mode="json", exclude={"description", "source"})
         text = json.dumps({**content, "cross": self.cross}, sort_keys=True)

@@ -11,7 +11,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from attendance.app import App
 from attendance.config import Settings, load
 from attendance.embed.port import Embedder
 from attendance.errors import ModelError
+from attendance.operating import RuleKeeper
 from attendance.types import Float32, RGBImage
 from lab.command import Context
 from lab.data.split import split_people
@@ -66,7 +68,9 @@ def judge_model(
     return judged, {"backbone": model, "milliseconds_a_face": _milliseconds(embedder, face)}
 
 
-def judge_export(photos: Photos, trained: Path, *, precision: str, threads: int) -> dict[str, Any]:
+def judge_export(
+    photos: Photos, trained: Path, *, precision: str, targets: Sequence[float], threads: int
+) -> dict[str, Any]:
     """Export a run through the lab's own command, measured on the validation part; judge the file in the product.
 
     The store stays under ``work``/stores: ``ATTENDANCE_MODEL__ID=ID realtime_attendance.py --store`` runs it.
@@ -79,8 +83,11 @@ def judge_export(photos: Photos, trained: Path, *, precision: str, threads: int)
         root = Path(place)
         exported = _export(photos, trained, target, precision=precision, folder=root, threads=threads)
         settings = load(None, overrides={"store.path": store, "model.id": model, "model.threads": threads})
-        figures = _in_the_product(photos, settings, root)
-        figures["walk_past"] = walk_past(root, store, model, threads=threads)
+        figures = _in_the_product(photos, settings, root, targets)
+        asked = [told["target_fpir"] for told in figures["at_targets"]]
+        passed = walk_past(root, store, model, targets=asked, threads=threads)
+        for told, past in zip(figures["at_targets"], passed, strict=True):
+            told["walk_past"] = past
     return {"backbone": model, "export": exported, "bytes": target.joinpath("weights.onnx").stat().st_size, **figures}
 
 
@@ -98,7 +105,7 @@ def _export(
     return result
 
 
-def _in_the_product(photos: Photos, settings: Settings, folder: Path) -> dict[str, Any]:
+def _in_the_product(photos: Photos, settings: Settings, folder: Path, targets: Sequence[float]) -> dict[str, Any]:
     names = photos.names("report")
     by_person = _by_person(names)
     ranked = sorted(by_person, key=lambda person: (-len(by_person[person]), person))
@@ -115,32 +122,52 @@ def _in_the_product(photos: Photos, settings: Settings, folder: Path) -> dict[st
         gallery, _ = enrol(model, list_photos(enrolled, "--gallery"), context)
         known = look_up(model, gallery, list_photos(probes, "--probes"), context=context, label="probes")
         others = look_up(model, gallery, list_photos(strangers, "--strangers"), context=context, label="strangers")
-        rule = app.rule(gallery)()
+        own = app.chosen()
+        asked = (own.target_fpir, *targets)
+        rules = [RuleKeeper(gallery, app.measured(), replace(own, target_fpir=target))() for target in asked]
         face = np.zeros((1, app.card.input.size_px, app.card.input.size_px, 3), np.uint8)
         speed = _milliseconds(app.embedder, face)
     return {
         "pairs": judge_pairs(score_pairs(pairs, images, read)),
-        "identification": judge_lookups(known, others, rule),
+        "at_targets": [
+            {"target_fpir": target, **judge_lookups(known, others, rule)}
+            for target, rule in zip(asked, rules, strict=True)
+        ],
         "milliseconds_a_face": speed,
     }
 
 
-def walk_past(folder: Path, store: Path, model: str, *, threads: int) -> dict[str, int]:
+def walk_past(folder: Path, store: Path, model: str, *, targets: Sequence[float], threads: int) -> list[dict[str, int]]:
     """Enrol ``folder``/enrolled and show ``folder``/probes to the kiosk, a photo of each person for eight frames.
 
+    Args:
+        folder: of the photos; what the kiosk says is laid there too.
+        store: of the model and of those who are enrolled.
+        model: its id.
+        targets: shares of strangers that may pass (0 to 1); each is a day of its own.
+        threads: of the model.
+
     Returns:
-        ``shown`` people, ``right`` and ``wrong`` punches, and ``none``: who was asked, unknown or not seen.
+        At each target ``shown`` people, ``right`` and ``wrong`` punches, and ``none``: asked, unknown or not seen.
     """
     shown = _frames(folder / "probes", folder / "frames")
     environment = {**os.environ, "ATTENDANCE_MODEL__ID": model, "ATTENDANCE_MODEL__THREADS": str(threads)}
-    events = folder / "events.jsonl"
     _program("build_database.py", [str(folder / "enrolled"), "--store", str(store)], environment)
-    words = ["--source", str(folder / "frames"), "--fps", str(FRAMES_A_S), "--start", BEGIN.isoformat(), "--headless"]
-    _program("realtime_attendance.py", [*words, "--store", str(store), "--events", str(events)], environment)
+    found = []
+    for day, target in enumerate(targets):
+        begin, events = BEGIN + timedelta(days=day), folder / f"events-{day}.jsonl"
+        words = ["--source", str(folder / "frames"), "--fps", str(FRAMES_A_S), "--start", begin.isoformat()]
+        words += ["--headless", "--store", str(store), "--events", str(events)]
+        _program("realtime_attendance.py", words, environment | {"ATTENDANCE_DECIDE__TARGET_FPIR": str(target)})
+        found.append(_counted(events, begin, shown))
+    return found
+
+
+def _counted(events: Path, begin: datetime, shown: Sequence[str]) -> dict[str, int]:
     punches: dict[int, set[str]] = {}
     for line in events.read_text(encoding="utf-8").splitlines() if events.exists() else ():
         event = json.loads(line)
-        seconds = (datetime.fromisoformat(event["observed_at"]) - BEGIN).total_seconds()
+        seconds = (datetime.fromisoformat(event["observed_at"]) - begin).total_seconds()
         if event["kind"] == "punch":
             punches.setdefault(int(seconds * FRAMES_A_S / (SHOWN + EMPTY)), set()).add(event["identity_id"])
     right = sum(punches.get(place) == {person} for place, person in enumerate(shown))

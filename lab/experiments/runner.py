@@ -203,6 +203,7 @@ def _judge_product(laboratory: Laboratory, run: Run) -> Ended:
         laboratory.photos,
         laboratory.folder(source),
         precision=run.entry.precision,
+        targets=run.entry.targets,
         threads=laboratory.threads,
     )
     _keep(laboratory, run, {"of": source.name, **figures})

@@ -11,7 +11,7 @@ from attendance.align import arcface_112
 from attendance.embed.card import ColourOrder, InputSpec, ModelCard, WeightFormat
 from attendance.errors import UsageError
 from attendance.threshold import threshold_at
-from attendance.types import Float32, Float64
+from attendance.types import Float32, Float64, StrangerTail
 from lab.data.folder import at_size
 from lab.measure_card import (
     MARGIN_FPIR,
@@ -20,6 +20,7 @@ from lab.measure_card import (
     Ints,
     choose_margin,
     look_up,
+    measure_galleries,
     measured_card,
     person_impostors,
     split_roster,
@@ -51,11 +52,12 @@ def unmeasured_card(
     )
 
 
-def with_measures(card: ModelCard, vectors: Float32, people: Ints, *, data: str) -> tuple[ModelCard, bool]:
-    """The card with everything that these photos are enough for, and whether that is everything a card can say.
+def with_measures(card: ModelCard, vectors: Float32, people: Ints, *, data: str) -> ModelCard:
+    """The card with everything that these photos are enough for.
 
-    Enough are those that ``python -m lab.measure_card`` asks for. With fewer, the thresholds stop at the smallest rate
-    that `MIN_EXCEEDING` pairs reach, and the card says nothing of galleries.
+    With as many people as ``python -m lab.measure_card`` asks for, that is everything a card can say. With fewer, the
+    thresholds stop at the smallest rate that `MIN_EXCEEDING` pairs reach; and with still fewer the card says nothing of
+    galleries: its ``strangers`` are None.
 
     Args:
         card: of the model.
@@ -66,13 +68,10 @@ def with_measures(card: ModelCard, vectors: Float32, people: Ints, *, data: str)
     Raises:
         UsageError: there are too few pairs for two rates, or no same pair.
     """
-    counts = np.unique(people, return_counts=True)[1]
-    if np.sum(counts >= 4) >= 2:
-        try:
-            return measured_card(card, vectors, people, data=data)[0], True
-        except UsageError:
-            pass  # too few people or pairs for all of it: what there is, is measured below
-    return _short(card, vectors, people, data=data), False
+    try:
+        return measured_card(card, vectors, people, data=data)[0]
+    except UsageError:  # too few people or pairs for all of it
+        return _short(card, vectors, people, data=data)
 
 
 def _short(card: ModelCard, vectors: Float32, people: Ints, *, data: str) -> ModelCard:
@@ -87,14 +86,26 @@ def _short(card: ModelCard, vectors: Float32, people: Ints, *, data: str) -> Mod
         )
     thresholds = _reached(impostors)
     by_person = _reached(person_impostors(vectors, people))
+    strangers, margin = _galleries(vectors, people, thresholds, data=data)
     return dataclasses.replace(
         card,
-        margin=_margin(vectors, people, thresholds),
+        margin=margin,
         thresholds=thresholds,
         person_thresholds=by_person if len(by_person) >= 2 else None,
+        strangers=strangers,
         impostors=statistics_of(impostors, data),
         genuine=statistics_of(similarities[same], data),
     )
+
+
+def _galleries(
+    vectors: Float32, people: Ints, thresholds: dict[float, float], *, data: str
+) -> tuple[StrangerTail | None, float]:
+    """How near strangers come to galleries, None where the people are too few, and the margin."""
+    try:
+        return measure_galleries(vectors, people, data=data)[:2]
+    except UsageError:
+        return None, _margin(vectors, people, thresholds)
 
 
 def _reached(impostors: Float64) -> dict[float, float]:

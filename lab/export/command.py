@@ -110,6 +110,7 @@ def _export(
     from lab.export.faces import read_faces
     from lab.export.measuring import agreement, file_figures
     from lab.export.onnx_file import require_parity, torch_embeddings, write_onnx
+    from lab.measure_card import RATES
     from lab.train.weights import dimension_of, load_weights
 
     net, network, input_px = load_weights(trained)
@@ -132,7 +133,7 @@ def _export(
         card, coarse, figures = _coarser(arguments.precision, writer, kept, faces)
         files[str(arguments.precision)] = {**figures, "cosine_to_float32": agreement(vectors, coarse)}
         vectors = coarse
-    card, whole = with_measures(card, vectors, faces.people, data=arguments.images.name)
+    card = with_measures(card, vectors, faces.people, data=arguments.images.name)
     (folder / CARD_FILE).write_text(card_text(card), encoding="utf-8")
     return {
         "model": card.id,
@@ -145,7 +146,8 @@ def _export(
         "largest_difference": difference,
         "files": files,
         "thresholds": {f"{rate:.0e}".replace("e-0", "e-"): value for rate, value in card.thresholds.items()},
-        "card_is_whole": whole,
+        "card_is_whole": card.strangers is not None and RATES[-1] in card.thresholds,
+        "tells_of_galleries": card.strangers is not None,
     }
 
 
@@ -197,7 +199,7 @@ def result_lines(result: dict[str, Any]) -> list[str]:
             cosines = figures["cosine_to_float32"]
             line += f"; cosine to float32 {cosines['mean']:.4f} on average, {cosines['worst']:.4f} at worst"
         lines.append(line)
-    if not result["card_is_whole"]:
+    if not result["tells_of_galleries"]:
         lines.append(
             "too few people to tell how near strangers come to galleries: the threshold is that of target / people"
         )

@@ -24,6 +24,9 @@ CHECKPOINTS, BOARD = "checkpoints", "tensorboard"
 FREE = ("data.workers", "data.cache", "checkpoint_every")
 """Keys that may change when a run is resumed, since no number follows from them."""
 
+WRITTEN = (":!lab/results", ":!lab/README.md", ":!docs", ":!benchmarks/results")
+"""Tracked, and written by what runs or about it: with other results a commit is the same code."""
+
 PACKAGES = ("torch", "numpy", "opencv-python", "pillow", "timm", "pydantic")
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -138,7 +141,7 @@ def _commit() -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN)
         return git("rev-parse", "HEAD") + (" with changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
