@@ -33,10 +33,8 @@ from attendance.types import GalleryEntry, Person, Template
 
 # What brings PyTorch, OpenCV or SciPy along is imported where it is used: most commands never need it.
 if TYPE_CHECKING:
-    from attendance.consistency import OutlierLimits
     from attendance.crops import CropKeys, CropStore
     from attendance.detect.port import Detector
-    from attendance.duplicates import Standing
     from attendance.embed.card import ModelCard
     from attendance.embed.port import Embedder
     from attendance.enrol import EnrolPolicy
@@ -45,10 +43,10 @@ if TYPE_CHECKING:
     from attendance.kiosk import Place
     from attendance.ledger.reaching import ReachingLedger
     from attendance.mirror import Mirror, MirrorFollower
-    from attendance.operating import Chosen, Measured, RuleKeeper
+    from attendance.operating import RuleKeeper
     from attendance.pipeline import FaceReader, LivePath
     from attendance.protect import TemplateKey
-    from attendance.quality import Limits
+    from attendance.rulebook import Rulebook
     from attendance.stills import StillReader
     from attendance.telemetry import Telemetry
     from attendance.track import Tracker
@@ -545,33 +543,20 @@ class App:
         _log.info("warmed up in %.1f s", took_s)
         return took_s
 
+    @cached_property
+    def rulebook(self) -> Rulebook:
+        """What this configuration and the card in force demand."""
+        from attendance.rulebook import Rulebook
+
+        return Rulebook(self.settings, lambda: self.card)
+
     def rule(self, gallery: Gallery) -> RuleKeeper:
         """The open-set rule for a gallery, computed anew when the gallery changes; one for all who ask for it."""
         from attendance.operating import RuleKeeper
 
         if gallery not in self._rules:
-            self._rules[gallery] = RuleKeeper(gallery, self.measured(), self.chosen())
+            self._rules[gallery] = RuleKeeper(gallery, self.rulebook.measured(), self.rulebook.chosen())
         return self._rules[gallery]
-
-    def measured(self) -> Measured:
-        """What of the card an operating point is made of, with the configured margin where there is one."""
-        from attendance.operating import Measured
-
-        margin = self.settings.decide.margin
-        card = self.card
-        return Measured(
-            margin=card.margin if margin is None else margin,
-            thresholds=card.thresholds,
-            person_thresholds=card.person_thresholds,
-            strangers=card.strangers,
-        )
-
-    def chosen(self) -> Chosen:
-        """What the operator chose of the operating point."""
-        from attendance.operating import Chosen
-
-        decide = self.settings.decide
-        return Chosen(decide.target_fpir, decide.threshold, self.settings.track.min_frames)
 
     def tracker(self) -> Tracker:
         """What follows the faces of one camera."""
@@ -599,7 +584,7 @@ class App:
             gallery,
             rule=self.rule(gallery),
             tracker=self.tracker() if tracker is None else tracker,
-            quality_level=self.quality_limits().live,
+            quality_level=self.rulebook.quality_limits().live,
             # A pass has few frames: judged by light and sharpness, walk-pasts lost more people than they kept out.
             judge_pictures=self.judges_pictures and self.settings.quality.level == "strict",
             min_frames=track.min_frames,
@@ -608,13 +593,6 @@ class App:
             whole_every_s=track.whole_every_s,
             rejected=nobody_rejected if people is None else rejected_of(people, self.space.text),
         )
-
-    def quality_limits(self, level: str | None = None) -> Limits:
-        """What a face must reach: the limits of ``level``, or of the configured one with what was changed of them."""
-        from attendance.quality import limits_of
-
-        section = self.settings.quality
-        return limits_of(section.level, section.changed) if level is None else limits_of(level)
 
     def stills(
         self,
@@ -631,7 +609,7 @@ class App:
         from attendance.stills import StillOptions, StillReader
 
         enrol = self.settings.enrol
-        limits = self.quality_limits(quality_level)
+        limits = self.rulebook.quality_limits(quality_level)
         options = StillOptions(
             rule=rule,
             strict=strict,
@@ -655,72 +633,14 @@ class App:
             consent=settings.consent.policy,
             attested_by=self.attested_by(),
             duplicates=settings.enrol.duplicates,
-            duplicate_threshold=self.duplicate_threshold(people),
+            duplicate_threshold=self.rulebook.duplicate_threshold(people),
             source_label=source_label,
             prune=prune,
             dry_run=dry_run,
-            standing=self.standing(),
-            outliers=self.outlier_limits(),
+            standing=self.rulebook.standing(),
+            outliers=self.rulebook.outlier_limits(),
             max_templates=settings.enrol.max_templates,
         )
-
-    def standing(self) -> Standing | None:
-        """How far a newcomer's nearest person stands out who is taken to be the newcomer; None: not measured.
-
-        A fixed threshold of the configuration takes its place, as it does for the rule.
-        """
-        from attendance.duplicates import Standing, least_score
-
-        tail = self.card.duplicates
-        if tail is None or self.settings.decide.threshold is not None:
-            return None
-        least = least_score(tail.scores, self.settings.enrol.duplicate_rate)
-        return Standing(
-            tail.lead_weight, tail.lead_cap, tail.crowd_weight, tail.from_people, least, tail.everybody_weight
-        )
-
-    def duplicate_threshold(self, people: int) -> float:
-        """The cosine from which on two people of so many may be one, whether they stand out or not.
-
-        Where standing out tells (`standing`), likeness alone must reach what mean directions need: less would raise
-        more false alarms than were asked for, and find nobody else.
-        """
-        standing = self.standing()
-        stricter = standing is not None and people > standing.from_people
-        return self.threshold(people, templates=people + 1 if stricter else 0)
-
-    def outlier_limits(self) -> OutlierLimits | None:
-        """How near a photo must be to a person's others; None: nobody looks."""
-        from attendance.consistency import OutlierLimits
-        from attendance.threshold import threshold_at
-
-        enrol, card = self.settings.enrol, self.card
-        if enrol.outliers == "off":
-            return None
-        pair = threshold_at(card.thresholds, enrol.outlier_far)
-        means = card.person_thresholds
-        return OutlierLimits(pair, pair if means is None else threshold_at(means, enrol.outlier_far))
-
-    def threshold(self, people: int, templates: int = 0) -> float:
-        """The cosine from which on two people of a gallery of so many may be one: the fixed one, or by the target FPIR.
-
-        It is that of the nearest person alone, without the lead that a match is judged by as well (`rule`). Where
-        people have several templates the card's thresholds for mean directions hold, if it has them.
-        """
-        from attendance.threshold import operating_threshold
-
-        decide = self.settings.decide
-        if decide.threshold is not None:
-            return decide.threshold
-        means = self.card.person_thresholds
-        thresholds = means if means is not None and templates > people else self.card.thresholds
-        return operating_threshold(thresholds, target_fpir=decide.target_fpir, people=people)
-
-    def verify_threshold(self) -> float:
-        """The cosine from which on two photos show one person: the card's one-to-one threshold at `VERIFY_FAR`."""
-        from attendance.threshold import VERIFY_FAR, threshold_at
-
-        return threshold_at(self.card.thresholds, VERIFY_FAR)
 
     def camera(self, camera_id: str | None) -> CameraSection:
         """The configured camera to run: the named one, or the only one."""

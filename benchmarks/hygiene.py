@@ -214,7 +214,7 @@ def _enrolled(
     """Enrol as build_database.py does, photo files read before."""
     gallery = ExactGallery(app.card.id, app.card.dimension)
     store.mkdir(parents=True)
-    threshold = app.duplicate_threshold(len(slots.enrol))
+    threshold = app.rulebook.duplicate_threshold(len(slots.enrol))
     policy = change(replace(app.enrol_policy(source_label=""), duplicate_threshold=threshold))
     with SqliteLedger(store / "ledger.sqlite", cooldown_s=300.0, time_zones={}) as ledger:
         enroller = Enroller(ledger, gallery, KeptStills(readings), policy=policy, now=lambda: datetime.now(UTC))
@@ -231,7 +231,7 @@ def _look_up(
     found: Mapping[str, Tally],
 ) -> None:
     """Count who of the probes comes first, and who is accepted under the gallery's own rule."""
-    rule = operating_point(roster_of(gallery.entries()), app.measured(), app.chosen()).rule
+    rule = operating_point(roster_of(gallery.entries()), app.rulebook.measured(), app.rulebook.chosen()).rule
     for place, name in enumerate(names):
         vector = readings[slots.probes[name]].vector
         if vector is None:
@@ -264,9 +264,9 @@ def planted(
     good = {name: [p for p in photos if readings[p].vector is not None] for name, photos in people.items()}
     ranked = sorted((n for n in good if good[n]), key=lambda name: (-len(good[name]), name))
     doubles, others = ranked[:PLANTED], ranked[PLANTED:]
-    tail, standing = app.card.duplicates, app.standing()
+    tail, standing = app.card.duplicates, app.rulebook.standing()
     assert tail is not None and standing is not None
-    threshold = app.duplicate_threshold(PLANTED)
+    threshold = app.rulebook.duplicate_threshold(PLANTED)
     rows: list[tuple[int, bool, bool, float, float]] = []
     for seed in range(draws):
         rng = np.random.default_rng(seed)

@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tune = looked_at(app, lfw, "tune", arguments.work)
         report = looked_at(app, lfw, "report", arguments.work)
         mean = mean_direction(read_half(app, lfw, "tune", PROMISE_WORK).vectors)
-        limits = app.outlier_limits()
+        limits = app.rulebook.outlier_limits()
     judged = tune if arguments.half == "tune" else report
     scores = signals(tune, judged, mean)
     data = _rates(judged, scores)

@@ -42,7 +42,7 @@ def data_set(arguments: argparse.Namespace, command: str) -> Lfw | None:
 
 def readings_file(app: App, work: Path, half: str) -> Path:
     """Where the readings of a half are kept: others for every model and every limit of quality."""
-    limits = hashlib.sha256(repr(app.quality_limits()).encode()).hexdigest()[:8]
+    limits = hashlib.sha256(repr(app.rulebook.quality_limits()).encode()).hexdigest()[:8]
     return work / f"readings-{half}-{app.card.sha256[:8]}-{limits}.npz"
 
 

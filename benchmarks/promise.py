@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.photos_at_once is not None:
             print(f"{len(photos.names)} photos are read")
             return 0
-        measured = app.measured()
+        measured = app.rulebook.measured()
         threads = app.settings.model.threads
         model = app.card.id
     min_frames = load(None, environment={}, overrides={}).track.min_frames

@@ -194,7 +194,7 @@ def _judged(app: App, image: RGBImage) -> Quality | None:
     if face is None:
         return None
     size = (image.shape[0], image.shape[1])
-    return judge(face, size, level=app.quality_limits(), chip=quality_chips(image, [face])[0])
+    return judge(face, size, level=app.rulebook.quality_limits(), chip=quality_chips(image, [face])[0])
 
 
 def _told_by_eye() -> frozenset[str]:

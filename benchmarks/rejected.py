@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     with App(load(None, environment={}, overrides={"store.path": arguments.work / "store"})) as app:
         photos = read_half(app, lfw, arguments.half, arguments.work)
-        measured = app.measured()
+        measured = app.rulebook.measured()
     photos = photos.without(photos.faulty)
     cells = [measure(photos, measured, size=n, templates=k, draws=arguments.draws) for n, k in CELLS]
     data: dict[str, Any] = {"half": arguments.half, "draws": arguments.draws, "target_fpir": TARGET, "cells": cells}

@@ -212,7 +212,7 @@ def _recorded(app: App, gallery: ExactGallery, video: Video, *, detect_every: in
         gallery,
         rule=app.rule(gallery),
         tracker=Tracker(min_iou=track.min_iou, max_gap_s=track.max_gap_s),
-        quality_level=app.quality_limits().live,
+        quality_level=app.rulebook.quality_limits().live,
         min_frames=track.min_frames,
         max_frames=track.max_frames,
         detect_every=detect_every,

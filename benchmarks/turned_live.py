@@ -58,13 +58,13 @@ def read_yaws(app: App, photos: Photos, people: Mapping[str, Sequence[Path]]) ->
 
 def measure(photos: Photos, yaws: NDArray[np.float64], app: App) -> dict[str, Any]:
     """Missed and accepted of each band of yaw, over draws of people enrolled from photos that enrolment takes."""
-    limits = app.quality_limits()
+    limits = app.rulebook.quality_limits()
     turned = np.flatnonzero(~(yaws <= limits.max_yaw_deg))
     bands = {f"{low:g} to {high:g}": (low, high) for low, high in itertools.pairwise(EDGES)}
     people = len(photos.rows)
     missed = {band: Tally.empty(people) for band in bands}
     accepted = {band: Tally.empty(people) for band in bands}
-    measured = app.measured()
+    measured = app.rulebook.measured()
     for seed in range(DRAWS):
         drawn = draw(photos, size=SIZE, templates=TEMPLATES, seed=seed, keep=turned)
         gallery, rule = gallery_of(drawn, "turned"), point_of(drawn, measured, app.settings.decide.target_fpir).rule

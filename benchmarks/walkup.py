@@ -39,25 +39,17 @@ from attendance.types import Frame, Outcome, RGBImage
 from benchmarks.kiosk_run import NotedApp, enrol, watch
 from benchmarks.paced_stream import PacedStream, decoded, encoded
 from benchmarks.pieces import Measured, Options, Part, needs_photos, run
-from benchmarks.report import Table
 from benchmarks.tracking_videos import BEGIN, MAX_PIXELS, TILES
 from benchmarks.walkpast import face_box
 from benchmarks.walkpast_passes import PHOTOS_AT_LEAST, TEMPLATES_AT_MOST
+from benchmarks.walkup_figures import FPS, conclude
 from demo.walkpast import SIZE_PX, PassSpec, WalkPast
 
-FPS = 30.0
 SECONDS, GAP_S = 2.5, 1.1
 SEED = 23
 ONE_PIECES, ONE_PASSES = 4, 15
 EIGHT_PIECES, EIGHT_ROUNDS, TOGETHER = 4, 2, 8
 WARM_FRAMES = 45
-KINDS = {
-    "640x360, one face": "one-",
-    "1920x1080, eight faces": "eight-",
-    "1920x1080, eight who come in at once": "burst-",
-}
-QUANTILES = ("p50_ms", "p95_ms", "machine_p50_ms", "machine_p95_ms", "waiting_ms")
-P50_MS, P95_MS, FRAMES_A_SECOND = 300.0, 500.0, 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +225,7 @@ def usable_frames(app: App, pictures: Sequence[bytes], passings: Sequence[Passin
         for face in app.detector.detect_within(image, [_room(room) for room in awaited]):
             x, y = (float(value) / 2 for value in face.box[:2] + face.box[2:])
             found_in = awaited.get(int(y) // SIZE_PX[1] * TILES + int(x) // SIZE_PX[0])
-            if found_in is not None and judge(face, image.shape[:2], level=app.quality_limits().live).good:
+            if found_in is not None and judge(face, image.shape[:2], level=app.rulebook.quality_limits().live).good:
                 found_in.append(index)
     return [Usable(f[0] if f else None, f[enough - 1] if len(f) >= enough else None) for f in good]
 
@@ -307,91 +299,6 @@ def _pass(
     return {"ms": 1e3 * (mine[0] - sent_at[usable.first]), "waiting_ms": waiting, "machine_ms": machine, "usable": True}
 
 
-def _conclude(found: Mapping[str, Measured]) -> tuple[Measured, Sequence[Table]]:
-    rows = []
-    for what, prefix in KINDS.items():
-        pieces = [piece for name, piece in found.items() if name.startswith(prefix)]
-        rows.append({"what": what, **summary(pieces)})
-    data = {
-        "fps": FPS,
-        "rows": rows,
-        "pieces": found,
-        "promises": {
-            **{f"p50, {row['what']}": row["p50_ms"] is not None and row["p50_ms"] < P50_MS for row in rows[:2]},
-            **{f"p95, {row['what']}": row["p95_ms"] is not None and row["p95_ms"] < P95_MS for row in rows[:2]},
-            "frames a second, eight faces": all(row["path_frames_a_second"] >= FRAMES_A_SECOND for row in rows),
-        },
-    }
-    return data, tables(data)
-
-
-def summary(pieces: Sequence[Measured]) -> Measured:
-    """The passes of several pieces: quantiles of those recorded, and what became of the others."""
-    passes = [each for piece in pieces for each in piece["passes"]]
-    ms = [each["ms"] for each in passes if each["ms"] is not None]
-    waiting = [each["waiting_ms"] for each in passes if each["ms"] is not None and each["waiting_ms"] is not None]
-    machine = [each["machine_ms"] for each in passes if each["machine_ms"] is not None]
-    p50, p95 = (float(np.quantile(ms, share)) if ms else None for share in (0.5, 0.95))
-    machine_p50, machine_p95 = (float(np.quantile(machine, share)) if machine else None for share in (0.5, 0.95))
-    wait = float(np.median(waiting)) if waiting else None
-    frame_ms, strangers_ms = (
-        float(np.median([piece[key] for piece in pieces])) for key in ("path_ms", "path_strangers_ms")
-    )
-    return {
-        "passes": len(passes),
-        "never_usable": sum(not each["usable"] for each in passes),
-        "recorded": len(ms),
-        "p50_ms": p50,
-        "p95_ms": p95,
-        "machine_p50_ms": machine_p50,
-        "machine_p95_ms": machine_p95,
-        "waiting_ms": wait,
-        "waiting_share": None if wait is None or not p50 else wait / p50,
-        "path_ms": frame_ms,
-        "path_faces": float(np.median([piece["path_faces"] for piece in pieces])),
-        "path_frames_a_second": 1e3 / frame_ms,
-        "path_strangers_frames_a_second": 1e3 / strangers_ms,
-        "frames": sum(piece["camera"].get("frames", 0) for piece in pieces),
-        "dropped": sum(piece["camera"].get("dropped", 0) for piece in pieces),
-    }
-
-
-def tables(data: Measured) -> Sequence[Table]:
-    """What a person reads of the result."""
-    rows = [
-        (
-            row["what"],
-            f"{row['recorded']} of {row['passes']}",
-            *("-" if row[key] is None else f"{row[key]:.0f}" for key in QUANTILES),
-            "-" if row["waiting_share"] is None else f"{100 * row['waiting_share']:.0f} %",
-            f"{row['path_frames_a_second']:.0f} (strangers: {row['path_strangers_frames_a_second']:.0f}), "
-            f"{row['path_faces']:.1f} faces in view",
-            f"{row['dropped']} of {row['frames']}",
-        )
-        for row in data["rows"]
-    ]
-    columns = (
-        "camera",
-        "passes recorded",
-        "p50, ms",
-        "p95, ms",
-        "from the deciding frame, p50, ms",
-        "p95, ms",
-        "of the first waiting for the fifth good frame",
-        "share of p50",
-        "frames a second that the path alone does on such passes",
-        "frames dropped",
-    )
-    note = (
-        f"{data['fps']:g} frames a second, five good frames before a decision. Promised for the first two: p50 below "
-        f"{P50_MS:g} ms, p95 below {P95_MS:g} ms; with eight faces at least {FRAMES_A_SECOND:g} frames a second. Time "
-        "holds sending, decoding the JPEG and writing the punch to disk. The deciding frame is the one on which the "
-        "same path, taking every frame without a clock, has fused enough to know the person. Passes not recorded were "
-        "not recognised."
-    )
-    return (Table("Walk-up to written punch", columns, rows, note),)
-
-
 PART = Part(
     name="walkup",
     title="From the first usable frame to the punch on record",
@@ -400,7 +307,7 @@ PART = Part(
         **{f"eight-{number + 1}": eight_faces(number, at_once=False) for number in range(EIGHT_PIECES)},
         "burst-1": eight_faces(0, at_once=True),
     },
-    conclude=_conclude,
+    conclude=conclude,
     threads=2,
     needs=needs_photos,
 )

@@ -69,12 +69,14 @@ def audit_gallery(arguments: argparse.Namespace, context: Context) -> int:
         raise UsageError(f"--idle-days must be 1 or more, got {arguments.idle_days}")
     with context.open_store() as app:
         gallery = _everybody(app)
-        limits = app.outlier_limits()
-        doubles = double_pairs(gallery, threshold=app.duplicate_threshold(len(gallery.people)), standing=app.standing())
+        limits = app.rulebook.outlier_limits()
+        doubles = double_pairs(
+            gallery, threshold=app.rulebook.duplicate_threshold(len(gallery.people)), standing=app.rulebook.standing()
+        )
         wrong = [] if limits is None else misfits(gallery, limits)
         owners = [gallery.people[place].identity_id for place in gallery.owner.tolist()]
         entries = [GalleryEntry(t.template_id, who, t.vector) for t, who in zip(gallery.templates, owners, strict=True)]
-        alike = operating_point(roster_of(entries), app.measured(), app.chosen()).pairs
+        alike = operating_point(roster_of(entries), app.rulebook.measured(), app.rulebook.chosen()).pairs
         unseen, punches = _unseen(app, gallery, timedelta(days=arguments.idle_days))
     report = {
         "people": len(gallery.people),
@@ -117,7 +119,7 @@ def selftest_gallery(arguments: argparse.Namespace, context: Context) -> int:
         gallery = _everybody(app)
         owners = [gallery.people[place].identity_id for place in gallery.owner.tolist()]
         entries = [GalleryEntry(t.template_id, who, t.vector) for t, who in zip(gallery.templates, owners, strict=True)]
-        rule = operating_point(roster_of(entries), app.measured(), app.chosen()).rule
+        rule = operating_point(roster_of(entries), app.rulebook.measured(), app.rulebook.chosen()).rule
         tests = self_test(gallery, lambda candidates: decide(candidates, rule))
     for test in tests:
         found = sum(photo.outcome == "known" for photo in test.photos)

@@ -260,7 +260,7 @@ def _enrol(
         policy = app.enrol_policy(source_label=label, prune=arguments.prune, dry_run=arguments.dry_run)
         # By everybody who may be in afterwards: a run that goes on from an interrupted one decides as that did.
         everybody = app.ledger.person_versions().keys() | {person.identity_id for person in plan.people}
-        policy = replace(policy, duplicate_threshold=app.duplicate_threshold(len(everybody)))
+        policy = replace(policy, duplicate_threshold=app.rulebook.duplicate_threshold(len(everybody)))
         keep = None if arguments.dry_run else app.keep_crop
         enroller = Enroller(app.ledger, gallery, stills, policy=policy, now=_now, keep=keep)
         enroller.result.refused += plan.refused

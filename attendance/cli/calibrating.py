@@ -54,7 +54,7 @@ def calibration_of(app: App) -> Calibration:
     entries = [entry for person in app.ledger.people() for entry in entries_of(person, app.space.text)]
     if not entries:
         raise UsageError("nobody is enrolled: there is nothing to calibrate; enrol with build_database.py")
-    return measure(entries, app.measured(), app.chosen(), genuine=app.card.genuine)
+    return measure(entries, app.rulebook.measured(), app.rulebook.chosen(), genuine=app.card.genuine)
 
 
 def explanation(found: Calibration) -> list[str]:

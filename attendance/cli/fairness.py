@@ -58,7 +58,7 @@ def fairness_of(app: App) -> tuple[Fairness, float]:
     entries = [entry for person in people for entry in entries_of(person, app.space.text)]
     if not entries:
         raise UsageError("nobody is enrolled: there is nobody to compare; enrol with build_database.py")
-    chosen, measured, roster = app.chosen(), app.measured(), roster_of(entries)
+    chosen, measured, roster = app.rulebook.chosen(), app.rulebook.measured(), roster_of(entries)
 
     def rule(target: float) -> Rule:
         return operating_point(roster, measured, Chosen(target, chosen.fixed, chosen.min_frames)).rule

@@ -84,7 +84,7 @@ def verify(arguments: argparse.Namespace, context: Context) -> int:
         assert first.vector is not None
         assert second.vector is not None
         similarity = float(first.vector @ second.vector)
-        threshold = app.verify_threshold()
+        threshold = app.rulebook.verify_threshold()
         model = app.card.id
     match = similarity >= threshold
     context.say(

@@ -236,7 +236,7 @@ def _threshold(app: App) -> float | None:
     """What a match of an average gallery of this size needs by this model's card."""
     people = [person for person in app.ledger.people() if person.deactivated_at is None]
     templates = sum(t.card_id == app.space.text for person in people for t in (*person.templates, *person.shelved))
-    return round(app.threshold(len(people), templates), 6) if people else None
+    return round(app.rulebook.threshold(len(people), templates), 6) if people else None
 
 
 def _say_changes(context: Context, changes: list[ScoreChange]) -> None:

@@ -122,9 +122,9 @@ def _in_the_product(photos: Photos, settings: Settings, folder: Path, targets: S
         gallery, _ = enrol(model, list_photos(enrolled, "--gallery"), context)
         known = look_up(model, gallery, list_photos(probes, "--probes"), context=context, label="probes")
         others = look_up(model, gallery, list_photos(strangers, "--strangers"), context=context, label="strangers")
-        own = app.chosen()
+        own = app.rulebook.chosen()
         asked = (own.target_fpir, *targets)
-        rules = [RuleKeeper(gallery, app.measured(), replace(own, target_fpir=target))() for target in asked]
+        rules = [RuleKeeper(gallery, app.rulebook.measured(), replace(own, target_fpir=target))() for target in asked]
         face = np.zeros((1, app.card.input.size_px, app.card.input.size_px, 3), np.uint8)
         speed = _milliseconds(app.embedder, face)
     return {

@@ -14,7 +14,8 @@ from benchmarks.detectors import beside, smallest
 from benchmarks.paced_stream import decoded, encoded
 from benchmarks.scenes import SWAY_PX, TILE_PX, Scene
 from benchmarks.soak import judged
-from benchmarks.walkup import Passing, Usable, Walker, _pass, summary
+from benchmarks.walkup import Passing, Usable, Walker, _pass
+from benchmarks.walkup_figures import summary
 
 
 def passing(identity_id: str) -> Passing:

@@ -86,7 +86,7 @@ def _verify(app: App, form: PhotoForm, metric: Metric) -> Verification:
     reader = app.stills(rule=FaceRule.LARGEST, strict=True, quality_level="off")
     first, second = (_vector(reader.read_bytes(form.photos[name], name), name) for name in PHOTOS)
     similarity = min(max(float(first @ second), -1.0), 1.0)
-    threshold = app.verify_threshold()
+    threshold = app.rulebook.verify_threshold()
     return Verification(
         match=similarity >= threshold,
         distance=round(_distance(similarity, metric), 6),
