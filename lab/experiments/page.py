@@ -137,7 +137,9 @@ def page_lines(board: Board, pictures: Sequence[str]) -> list[str]:
             lines += ["", fill(" ".join(told), WIDTH, break_long_words=False, break_on_hyphens=False)]
         lines += claim_lines(board, name, experiment)
         lines += [
-            f"\n![{experiment.title}]({picture})" for picture in pictures if picture.startswith(f"experiments-{name}-")
+            f"\n![{experiment.title}]({picture})"
+            for picture in pictures
+            if picture.rpartition("-")[0] == f"experiments-{name}"
         ]
         if any(entry.published is not None for entry in experiment.rows):
             lines += ["", fill(PUBLISHED_NOTE, WIDTH)]
@@ -158,7 +160,7 @@ def _seed_lines(board: Board) -> list[str]:
         return []
     text = (
         "The intervals are of these people alone. They do not hold what another seed would change: of the rows with "
-        f"several seeds the best and the worst differ by {100.0 * min(ranges):.1f} to {100.0 * max(ranges):.1f} points. "
+        f"several seeds best and worst differ by {100.0 * min(ranges):.1f} to {100.0 * max(ranges):.1f} points. "
         "A difference of two rows with one seed each is to be read with that in mind."
     )
     return [fill(text, WIDTH), ""]
