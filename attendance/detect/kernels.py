@@ -14,7 +14,7 @@ from numba.core import cgutils
 from numpy.typing import NDArray
 
 from attendance.simd.products import multiply
-from attendance.simd.vectors import FEW, NARROW, ROWS, Code, either_width, kernel, vectorised
+from attendance.simd.vectors import FEW, NARROW, ROWS, Code, Filters, either_width, kernel, vectorised
 from attendance.simd.winograd import gathering, spreading
 from attendance.types import Float32
 
@@ -60,13 +60,8 @@ def _convolving(most: int) -> Callable[..., None]:
 
     def write(code: Code, x: Any, x_at: Any, bands: Any, length: Any, x_row: Any, weights: Any, *rest: Any) -> None:
         biases, slopes, out, out_at, rows = rest
-        sums = code.sums(2 * most, [code.load(biases), code.load(code.at(biases, code.lanes))])
-        places = [code.existing(row, rows) for row in range(most)]
-        starts = [code.at(x, code.builder.load(code.at(x_at, place))) for place in places]
-        with cgutils.for_range(code.builder, bands, intp=ir.IntType(64)) as band:
-            panel = code.at(weights, code.times(code.times(band.index, length), 2 * code.lanes))
-            moved = code.times(band.index, x_row)
-            code.accumulate([code.at(start, moved) for start in starts], panel, length, sums)
+        places = [code.builder.load(code.at(x_at, code.existing(row, rows))) for row in range(most)]
+        sums = code.convolve(x, places, Filters(bands, length, x_row, weights, biases))
         _finish(code, sums, slopes, out, out_at, rows)
 
     return write

@@ -13,12 +13,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils
 from numpy.typing import NDArray
 
 from attendance.simd.products import multiply
-from attendance.simd.vectors import ROWS, Code, kernel, vectorised
+from attendance.simd.vectors import ROWS, Code, Filters, kernel, vectorised
 from attendance.simd.winograd import gathering, spreading
 from attendance.types import Float32
 
@@ -75,13 +73,9 @@ def _write_convolution(
 ) -> None:
     """``ROWS`` places of a convolution or fewer, two vectors of channels: bias, what ``out`` holds if ``add``, ReLU."""
     out_at, rows, add = rest
-    sums = code.sums(2 * ROWS, [code.load(biases), code.load(code.at(biases, code.lanes))])
     places = [code.existing(row, rows) for row in range(ROWS)]
-    starts = [code.at(x, code.builder.load(code.at(x_at, place))) for place in places]
-    with cgutils.for_range(code.builder, bands, intp=ir.IntType(64)) as band:
-        panel = code.at(weights, code.times(code.times(band.index, length), 2 * code.lanes))
-        moved = code.times(band.index, x_row)
-        code.accumulate([code.at(start, moved) for start in starts], panel, length, sums)
+    begins = [code.builder.load(code.at(x_at, place)) for place in places]
+    sums = code.convolve(x, begins, Filters(bands, length, x_row, weights, biases))
     for row, place in enumerate(places):
         with code.builder.if_then(code.below(row, rows), likely=True):
             target = code.at(out, code.builder.load(code.at(out_at, place)))

@@ -9,7 +9,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import llvmlite.binding
 from llvmlite import ir
@@ -36,6 +36,16 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def lanes() -> int:
     """Numbers of one vector of this processor."""
     return 16 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 8
+
+
+class Filters(NamedTuple):
+    """What a convolution multiplies by: ``bands`` rows of ``length`` numbers, each ``x_row`` further on in the map."""
+
+    bands: Any
+    length: Any
+    x_row: Any
+    weights: Any
+    biases: Any
 
 
 class Code:
@@ -116,6 +126,22 @@ class Code:
         with cgutils.for_range(self.builder, length, intp=ir.IntType(64)) as loop:
             pair = self.at(weights, self.times(loop.index, 2 * self.lanes))
             self.add_products([self.at(start, loop.index) for start in starts], pair, sums)
+
+    def convolve(self, x: Any, places: Sequence[Any], filters: Filters) -> list[Any]:
+        """Two sums for each row, from the biases on: ``bands`` rows of the map at each row's start times the weights.
+
+        Args:
+            x: the map.
+            places: of each row, where in the map it begins.
+            filters: what it is multiplied by.
+        """
+        sums = self.sums(2 * len(places), [self.load(filters.biases), self.load(self.at(filters.biases, self.lanes))])
+        starts = [self.at(x, place) for place in places]
+        with cgutils.for_range(self.builder, filters.bands, intp=ir.IntType(64)) as band:
+            panel = self.at(filters.weights, self.times(self.times(band.index, filters.length), 2 * self.lanes))
+            moved = self.times(band.index, filters.x_row)
+            self.accumulate([self.at(start, moved) for start in starts], panel, filters.length, sums)
+        return sums
 
     def add_products(self, places: Sequence[Any], pair: Any, sums: Sequence[Any]) -> None:
         """Add to each row's two sums the number at its place times the two vectors of weights at ``pair``."""
