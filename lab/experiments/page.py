@@ -30,8 +30,8 @@ ABOUT = (
     "holds 0 is none that these photos can show. Own faces: how many of the training faces the classes' directions "
     "name rightly; own faces and gallery are the first seed's. Times of a step and of a face, on one thread, are taken "
     "apart from the runs on a machine that does nothing else (`python -m lab experiments time`). Its other guests only "
-    "add to them: of most rows they were taken twice, and the lower is shown. Between rows of one network a millisecond "
-    "a face and half of a step's time are still the machine's."
+    "add to them: of most rows they were taken twice, and the lower is shown. Between rows of one network a "
+    "millisecond a face and half of a step's time are still the machine's."
 )
 HISTORY = (
     "Not quite once: five runs of two earlier recipes (48 pixels, and 32 pixels with scale 24) were judged on the "
