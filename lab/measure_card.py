@@ -103,8 +103,14 @@ def measure(vectors: Float32, people: Ints, *, data: str) -> Measured:
 
 
 def person_impostors(vectors: Float32, people: Ints) -> Float64:
-    """Cosines, rising, of every photo to the mean direction of everybody else who has two photos or more."""
+    """Cosines, rising, of every photo to the mean direction of everybody else who has two photos or more.
+
+    Raises:
+        UsageError: nobody has two.
+    """
     several = [person for person in np.unique(people) if np.sum(people == person) > 1]
+    if not several:
+        raise UsageError("expected people with two photos or more, got one photo of each: give more photos")
     means = np.stack([mean_direction(vectors[people == person]) for person in several])
     similarities = (vectors @ means.T).astype(np.float64)
     return np.sort(similarities[people[:, None] != np.array(several)[None, :]])

@@ -46,8 +46,10 @@ EXPORT_NOTE = (
     "The exported files in the product, by their cards, whose thresholds were measured on the validation part: a "
     "gallery of 50 people with five photos each, misses and strangers accepted at the threshold that the product "
     "computes for its own target and for a loose one, and one photo of each of the 50 shown to "
-    "`realtime_attendance.py` for eight frames. A file stays in its own store: `ATTENDANCE_MODEL__ID=ID "
-    "ATTENDANCE_DECIDE__TARGET_FPIR=0.1 python realtime_attendance.py --store build/lab/experiments/stores/ID`."
+    "`realtime_attendance.py` for eight frames. What a match needs falls with its lead over the next person "
+    "(docs/thresholds.md): one above 1 can be met by a match with a lead alone. A file stays in its own store: "
+    "`ATTENDANCE_MODEL__ID=ID ATTENDANCE_DECIDE__TARGET_FPIR=0.1 python realtime_attendance.py --store "
+    "build/lab/experiments/stores/ID`."
 )
 PUBLISHED_NOTE = (
     "The course project's split of LFW is not published, nor what its networks had seen before: its column and ours "
@@ -276,7 +278,7 @@ def _export_lines(board: Board, name: str, experiment: Experiment) -> list[str]:
     rows = [row for entry in experiment.rows if entry.export for row in board.rows(name, entry.name)]
     if not rows:
         return []
-    columns = ["file", "MB", "ms a face", "target: strangers accepted %", "threshold", "FNIR %", "FPIR %"]
+    columns = ["file", "MB", "ms a face", "target: strangers accepted %", "threshold at no lead", "FNIR %", "FPIR %"]
     lines = ["", fill(EXPORT_NOTE, WIDTH), "", *_cross_head([*columns, "walk-past: right, wrong, none"])]
     for row in rows:
         for place, told in enumerate(row["at_targets"]):

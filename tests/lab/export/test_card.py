@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from attendance.embed.card import ModelCard
+from attendance.errors import UsageError
 from attendance.threshold import lead_weight, stranger_score
 from lab.export.card import unmeasured_card, with_measures
 from lab.strangers import draw_gallery, scores, strangers_of, world_of
@@ -46,3 +47,8 @@ def test_still_fewer_tell_of_pairs_alone() -> None:
     card = card_of(people=60, photos=3)
     assert card.strangers is None
     assert sorted(card.thresholds) == [1e-2, 1e-1]
+
+
+def test_one_photo_of_each_is_refused_however_many_they_are() -> None:
+    with pytest.raises(UsageError, match="two photos each"):
+        card_of(people=800, photos=1)
